@@ -1,0 +1,71 @@
+"""macvlan: each endpoint is a link of its own on a link of the host, with its own MAC on the physical network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..addressing import addressing
+from ..manifest.model import EndpointSpec, NetworkSpec
+from ..networks import Network
+from ..resources import Link, Option, Resource
+from . import Complaint, Traits
+
+SUMMARY = "endpoints are links of their own on a link of the host, seen on the physical network by their own MACs"
+TRAITS = Traits(wants_parent=True)
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "parent": {
+        "type": "string",
+        "pattern": r"^[^\s/:]{1,15}$",
+        "description": "The host's link to stand on; left out, the default route's.",
+    },
+    "mode": {
+        "enum": ["bridge", "private", "vepa", "passthru"],
+        "default": "bridge",
+        "description": "bridge: endpoints on one parent reach each other; private: never; vepa: by way of the switch; "
+        "passthru: one endpoint has the parent for itself.",
+    },
+    "bc_queue_len": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "description": "Length of the queue for broadcasts and multicasts, in packets (the kernel's default is 1000).",
+    },
+}
+
+
+def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[Complaint]:
+    if network.driver_opts.get("mode") == "passthru" and len(endpoints) > 1:
+        yield Complaint(
+            ("driver_opts", "mode"),
+            f"a passthru network has room for one endpoint, and {len(endpoints)} are attached",
+            "use mode bridge, or a parent for each",
+        )
+    if network.allow:
+        yield Complaint(
+            ("allow",),
+            "packets of a macvlan network do not pass the host, so that nothing can be allowed or forbidden there",
+            "remove it",
+        )
+
+
+def lower(network: Network) -> Iterator[Resource]:
+    parent = network.options.get("parent") or network.default_parent
+    options: dict[str, Option] = {"mode": network.options.get("mode", "bridge")}
+    if "bc_queue_len" in network.options:
+        options["bc_queue_len"] = network.options["bc_queue_len"]
+    for endpoint in network.endpoints:
+        yield Link(
+            path=endpoint.path,
+            kind="macvlan",
+            sandbox=endpoint.sandbox,
+            name=endpoint.interface_name,
+            mtu=network.mtu,
+            mac=endpoint.mac,
+            parent=f"/{parent}",
+            options=options,
+            ipv6=endpoint.ipv6,
+            sysctls=endpoint.sysctls,
+        )
+        yield from addressing(endpoint)

@@ -1,0 +1,51 @@
+"""From settled networks to resources: the drivers' part, and what belongs to the project as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import drivers, firewall
+from .errors import DriverError
+from .host import Facts
+from .networks import Topology
+from .resources import NftTable, Resource, State, Sysctl, state
+
+
+def lower(topology: Topology, facts: Facts) -> State:
+    """Return the desired state. Raises DriverError for a driver that is not known or breaks the contract."""
+    resources: list[Resource] = list(topology.sandboxes)
+    zones: list[firewall.Zone] = []
+    for network in topology.networks:
+        driver = drivers.find(network.driver)
+        if driver is None:
+            raise DriverError(f"there is no driver {network.driver}")
+        for item in driver.lower(network):
+            if isinstance(item, firewall.Zone):
+                zones.append(item)
+            else:
+                resources.append(item)
+    resources.extend(_forwarding(topology.project, zones, facts))
+    try:
+        return state(resources)
+    except ValueError as twice:
+        raise DriverError(f"a driver of {topology.project} yields two resources of one key: {twice}") from twice
+
+
+def _forwarding(project: str, zones: list[firewall.Zone], facts: Facts) -> Iterator[NftTable | Sysctl]:
+    """Yield the firewall, and the settings that make the host forward where a network has a way out.
+
+    Turning forwarding on makes a router of a host that was none: what it did not forward before it goes on not
+    forwarding, by the table's guard. Nor may it lose the addresses and routes that it has by router advertisements.
+    """
+    ipv4 = any(zone.forwards(4) for zone in zones)
+    ipv6 = any(zone.forwards(6) for zone in zones)
+    guard = facts.guard
+    if guard is None and ((ipv4 and not facts.forwarding_ipv4) or (ipv6 and not facts.forwarding_ipv6)):
+        guard = tuple(sorted(name for name, link in facts.links.items() if link.owner is None and name != "lo"))
+    if table := firewall.table(project, zones, guard):
+        yield table
+    if ipv4:
+        yield Sysctl("net.ipv4.ip_forward", "1")
+    if ipv6:
+        yield from (Sysctl(f"net.ipv6.conf.{link}.accept_ra", "2") for link in facts.accept_ra)
+        yield Sysctl("net.ipv6.conf.all.forwarding", "1")

@@ -1,0 +1,91 @@
+"""What a manifest declares, as values: checked, but with all that was left open still open.
+
+Addresses and prefixes are in canonical spelling ("fd00::1", "10.20.0.0/24"), MACs in lower case with colons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..errors import Position
+from ..networks import SandboxRef, StaticRoute
+from ..resources import Option
+
+
+@dataclass(frozen=True, slots=True)
+class IpamConfig:
+    """One entry of ipam.config. A subnet of "0.0.0.0/24" or "::/64" gives a size only; ip_range limits dynamic ones."""
+
+    subnet: str
+    ip_range: str | None = None
+    gateway: str | None = None
+    aux_addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPool:
+    """An entry of default_address_pools: subnets of prefix length `size` are cut from `base`."""
+
+    base: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network as declared. `enable_ipv6` is settled by the loader: true also where an IPv6 subnet is given."""
+
+    name: str
+    driver: str = "bridge"
+    driver_opts: Mapping[str, Option] = field(default_factory=dict)
+    enable_ipv4: bool = True
+    enable_ipv6: bool = False
+    internal: bool = False
+    external: bool = False
+    protect: bool = False
+    mtu: int | None = None
+    ipam: tuple[IpamConfig, ...] = ()
+    allow: tuple[str, ...] = ()
+    routes: tuple[StaticRoute, ...] = ()
+    no_default_route: bool = False
+    metric: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """A container's attachment as declared. `addresses` are the pinned ones, both families, without prefix length."""
+
+    container: str
+    network: str
+    addresses: tuple[str, ...] = ()
+    link_local_ips: tuple[str, ...] = ()
+    mac_address: str | None = None
+    interface_name: str | None = None
+    gw_priority: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    driver_opts: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """A container as declared; its endpoints in the order of the manifest."""
+
+    name: str
+    sandbox: SandboxRef
+    endpoints: tuple[EndpointSpec, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One or several manifest files, merged. `position` finds where something is said, by its path in the document.
+
+    `position("networks", "front", "mtu")` falls back to the nearest parent that the files do say.
+    """
+
+    project: str
+    networks: Mapping[str, NetworkSpec]
+    containers: Mapping[str, ContainerSpec]
+    position: Callable[..., Position] = field(compare=False)
+    default_address_pools: tuple[AddressPool, ...] = ()

@@ -1,0 +1,295 @@
+"""The kernel objects that netapply keeps, as values.
+
+A resource is a frozen dataclass for one object. `key` is its identity, `requires` the keys that must exist before it.
+A field that is None means "the kernel picks": it is never compared. Of a mapping only the desired keys are compared.
+
+Objects are named by symbols, so that a desired state can be written down before anything exists:
+
+- a *sandbox* is the name of a container, or HOST; `Netns` says where it is. `@COOKIE` is a namespace that holds
+  something of ours and belongs to no container of the manifest;
+- a link's *path* says what it is for: "front" is the network's own link, "web/front" the endpoint of the container
+  web on it; a further link of either has a suffix, "front#vxlan". The kernel stores it in the link's alias;
+- a *link reference* (`master`, `parent`) is the path of a link of ours, or "/NAME": a link of that name in the host's
+  namespace that somebody else made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, NamedTuple, TypeAlias
+
+HOST = ""
+"""The sandbox that is the host's own network namespace."""
+
+ROUTE_PROTOCOL = 110
+"""rtm_protocol of our routes: free in iproute2's rt_protos and in FRR's and BIRD's numbers."""
+
+LINK_GROUP = 0x6E6170
+"""IFLA_GROUP of every link of ours ("nap"), given at creation, when the kernel ignores an alias."""
+
+ALIAS = "netapply:"
+"""How the alias of a link of ours begins: netapply:PROJECT/PATH; of a namespace's lo: netapply:PROJECT/CONTAINER."""
+
+Option: TypeAlias = str | int | bool
+
+
+class Key(NamedTuple):
+    """A resource's identity within its project, such as Key("link", "web/front")."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """A sandbox: the network namespace of one container.
+
+    `reference` is what the manifest says, "netns:web" or "pid:4242". An adopted one is never created or deleted.
+    `busy` is observed only: a process other than ours lives in it.
+    """
+
+    KIND: ClassVar[str] = "netns"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset({"reference"})
+
+    sandbox: str
+    reference: str
+    adopted: bool = False
+    loopback_up: bool | None = True
+    busy: bool | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> Key:
+        return Key("netns", self.sandbox)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The inner end of a veth pair, in `sandbox`. `ipv6` False: no IPv6 addresses of the kernel's own making."""
+
+    sandbox: str
+    name: str
+    mtu: int | None = None
+    mac: str | None = None
+    up: bool = True
+    ipv6: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of ours; a veth pair is one link with a peer, so that a lost inner end is drift.
+
+    `sandbox` is where it is (for a veth: its outer end). `options` are those of the kind (IFLA_INFO_DATA), `port` those
+    of a bridge port (IFLA_BRPORT). `sysctls` are under net.{ipv4,ipv6}.{conf,neigh}.INTERFACE of the end that the
+    container sees, keyed "ipv4.conf.rp_filter". MACs are lower case with colons, `mtu` is in bytes.
+    """
+
+    KIND: ClassVar[str] = "link"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset({"kind", "sandbox", "parent", "peer.sandbox"})
+
+    path: str
+    kind: str
+    sandbox: str
+    name: str
+    mtu: int | None = None
+    mac: str | None = None
+    up: bool = True
+    master: str | None = None
+    parent: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    port: Mapping[str, Option] = field(default_factory=dict)
+    peer: Peer | None = None
+    ipv6: bool | None = None
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return Key("link", self.path)
+
+    @property
+    def inner(self) -> tuple[str, str]:
+        """The sandbox and the name of the end that carries addresses: the peer's if there is one."""
+        return (self.peer.sandbox, self.peer.name) if self.peer else (self.sandbox, self.name)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        sandboxes = {self.sandbox, self.peer.sandbox if self.peer else HOST} - {HOST}
+        links = [ref for ref in (self.master, self.parent) if ref]
+        return (*(Key("netns", name) for name in sorted(sandboxes)), *(Key("link", ref) for ref in links))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of a link's inner end: "10.20.0.10/24" or "fd00:20::a/64", in the kernel's own spelling."""
+
+    KIND: ClassVar[str] = "address"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    link: str
+    address: str
+
+    @property
+    def key(self) -> Key:
+        return Key("address", f"{self.link} {self.address}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (Key("link", self.link),)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route in a sandbox's main table, with our protocol number.
+
+    `destination` is a prefix ("0.0.0.0/0", "::/0"), `via` the next hop, `link` the path of the link that it leaves by
+    (None for blackhole, unreachable and prohibit), `metric` the priority, 0 where IPv4's default is meant and 1024 for
+    IPv6's.
+    """
+
+    KIND: ClassVar[str] = "route"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    sandbox: str
+    destination: str
+    via: str | None = None
+    link: str | None = None
+    metric: int = 0
+    type: str = "unicast"
+
+    @property
+    def key(self) -> Key:
+        return Key("route", f"{self.sandbox} {self.destination} metric {self.metric}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        """Its link, or its sandbox. That the link's addresses come first is `reconciler.plan`'s to know."""
+        if self.link is not None:
+            return (Key("link", self.link),)
+        return (Key("netns", self.sandbox),) if self.sandbox != HOST else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A kernel setting of the host, such as "net.ipv4.ip_forward". Never set back: others may rely on it by now."""
+
+    KIND: ClassVar[str] = "sysctl"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    name: str
+    value: str
+
+    @property
+    def key(self) -> Key:
+        return Key("sysctl", self.name)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable:
+    """The project's nftables table in the host's namespace.
+
+    `text` is the whole table as `nft -s list table` prints it; `Host.canonical` brings a desired one into that form.
+    """
+
+    KIND: ClassVar[str] = "nft"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    family: str
+    name: str
+    text: str
+
+    @property
+    def key(self) -> Key:
+        return Key("nft", f"{self.family} {self.name}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return ()
+
+
+Resource: TypeAlias = Netns | Link | Address | Route | Sysctl | NftTable
+
+State: TypeAlias = Mapping[Key, Resource]
+"""What there is, or what there should be, of one project."""
+
+
+def state(resources: Iterator[Resource] | tuple[Resource, ...] | list[Resource]) -> dict[Key, Resource]:
+    """Return the resources by key; two of one key are a ValueError, since a state says each thing once."""
+    result: dict[Key, Resource] = {}
+    for resource in resources:
+        if result.setdefault(resource.key, resource) is not resource:
+            raise ValueError(f"{resource.key} is there twice")
+    return result
+
+
+def subject(resource: Resource) -> tuple[str | None, str | None]:
+    """Return the container and the network that a resource is for, each None where there is none."""
+    match resource:
+        case Netns(sandbox=name):
+            return name, None
+        case Link(path=path) | Address(link=path):
+            return _split(path)
+        case Route(link=str(path)):
+            return _split(path)
+        case Route(sandbox=name):
+            return name or None, None
+        case _:
+            return None, None
+
+
+def _split(path: str) -> tuple[str | None, str | None]:
+    container, slash, network = path.partition("#")[0].rpartition("/")
+    return (container if slash else None), network
+
+
+def differences(desired: Resource, observed: Resource) -> tuple[str, ...]:
+    """Return the names of the fields in which the observed resource is not as desired, nested ones dotted."""
+    if desired == observed:
+        return ()
+    return tuple(_differing(desired, observed, ""))
+
+
+def _differing(desired: object, observed: object, prefix: str) -> Iterator[str]:
+    for one in fields(desired):  # type: ignore[arg-type]
+        want = getattr(desired, one.name)
+        if want is None or not one.compare:
+            continue
+        have, name = getattr(observed, one.name, None), prefix + one.name
+        if isinstance(want, Mapping):
+            yield from (f"{name}.{key}" for key in want if have is None or have.get(key) != want[key])
+            if one.name == "sysctls" and have:  # the names of ours are in the link's alias: one too many is drift
+                yield from (f"{name}.{key}" for key in have if key not in want)
+        elif isinstance(want, Peer) and isinstance(have, Peer):
+            yield from _differing(want, have, f"{name}.")
+        elif want != have:
+            yield name
+
+
+def value_of(resource: object, name: str) -> object:
+    """Return the value of a field that `differences` named, None where there is none."""
+    head, _, rest = name.partition(".")
+    value: object = getattr(resource, head, None)
+    if rest and isinstance(value, Mapping):
+        return value.get(rest)
+    return value_of(value, rest) if rest else value
+
+
+def must_replace(desired: Resource, observed: Resource, changed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the changed fields that the kernel can't change in place."""
+    immutable = [name for name in changed if name in desired.IMMUTABLE]
+    if isinstance(desired, Link) and isinstance(observed, Link):
+        immutable += [name for name in changed if name == "peer"]  # the inner end is gone
+        modes = {desired.options.get("mode"), observed.options.get("mode")}
+        if desired.kind == "macvlan" and "options.mode" in changed and "passthru" in modes:
+            immutable.append("options.mode")  # macvlan_changelink: EINVAL to and from passthru
+    return tuple(immutable)
