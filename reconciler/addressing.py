@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .networks import Endpoint
+from .networks import Endpoint, Network
 from .resources import Address, Route
 
 DEFAULT_METRIC = {4: 0, 6: 1024}
@@ -25,3 +25,8 @@ def addressing(endpoint: Endpoint) -> Iterator[Address | Route]:
             metric=DEFAULT_METRIC[family] if route.metric is None else route.metric,
             type=route.type,
         )
+
+
+def tags(network: Network) -> tuple[str, ...]:
+    """Return the tags of the network's links: that it is protected outlives its place in the manifest."""
+    return ("protect",) if network.protect else ()

@@ -104,6 +104,7 @@ class Network:
     endpoints: tuple[Endpoint, ...] = ()
     internal: bool = False
     external: bool = False
+    protect: bool = False
     allow: tuple[str, ...] = ()
     default_parent: str | None = None
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from . import resources
 from .resources import (
     HOST,
     Address,
@@ -88,8 +89,11 @@ class Plan:
         return created, updated, deleted, replaced
 
 
-def diff(desired: State, observed: State) -> Plan:
-    """Return the plan that turns `observed` into `desired`."""
+def diff(desired: State, observed: State, *, exact: bool = False) -> Plan:
+    """Return the plan that turns `observed` into `desired`.
+
+    What others may rely on by now stays though it is not desired (`_kept`); `exact` removes that too, to roll back.
+    """
     replaced: dict[Key, str] = {}
     updates: dict[Key, tuple[str, ...]] = {}
     for key, want in desired.items():
@@ -100,7 +104,7 @@ def diff(desired: State, observed: State) -> Plan:
             replaced[key] = f"{', '.join(reasons)} can't be changed in place"
         else:
             updates[key] = changed
-    doomed = {key for key, have in observed.items() if key not in desired and not _kept(have)}
+    doomed = {key for key, have in observed.items() if key not in desired and not _kept(have, exact)}
     _swap_names(desired, observed, doomed, replaced, updates)
     _cascade(desired, observed, doomed, replaced, updates)
     gone = doomed | replaced.keys()
@@ -122,14 +126,20 @@ def diff(desired: State, observed: State) -> Plan:
         tuple(
             f"namespace {have.reference} stays until the processes in it have ended; a later run removes it"
             for key, have in observed.items()
-            if key not in desired and isinstance(have, Netns) and have.busy
+            if key not in desired and isinstance(have, Netns) and have.busy and not have.adopted
         ),
     )
 
 
-def _kept(observed: Resource) -> bool:
-    """Whether something that is not desired stays all the same: see design notes 7 in docs/lifecycle.md."""
-    return isinstance(observed, Sysctl) or (isinstance(observed, Netns) and (observed.adopted or bool(observed.busy)))
+def _kept(observed: Resource, exact: bool) -> bool:
+    """Whether something that is not desired stays: a namespace in use, and what belongs to the whole host."""
+    match observed:
+        case Netns(adopted=adopted, busy=busy):
+            return adopted or bool(busy)
+        case Sysctl() | NftTable(name=resources.GUARD_TABLE):
+            return not exact
+        case _:
+            return False
 
 
 def _swap_names(

@@ -31,6 +31,9 @@ LINK_GROUP = 0x6E6170
 ALIAS = "netapply:"
 """How the alias of a link of ours begins: netapply:PROJECT/PATH; of a namespace's lo: netapply:PROJECT/CONTAINER."""
 
+GUARD_TABLE = "netapply"
+"""Name of the nft table that keeps a host from forwarding for others after netapply has turned forwarding on."""
+
 Option: TypeAlias = str | int | bool
 
 
@@ -88,7 +91,9 @@ class Link:
 
     `sandbox` is where it is (for a veth: its outer end). `options` are those of the kind (IFLA_INFO_DATA), `port` those
     of a bridge port (IFLA_BRPORT). `sysctls` are under net.{ipv4,ipv6}.{conf,neigh}.INTERFACE of the end that the
-    container sees, keyed "ipv4.conf.rp_filter". MACs are lower case with colons, `mtu` is in bytes.
+    container sees, keyed "ipv4.conf.rp_filter". `tags` are what later runs must know though no manifest says it any
+    more ("protect"); the alias keeps them: `netapply:PROJECT/PATH;TAG;TAG;sysctls=NAME,NAME`. MACs are lower case with
+    colons, `mtu` is in bytes.
     """
 
     KIND: ClassVar[str] = "link"
@@ -108,6 +113,7 @@ class Link:
     peer: Peer | None = None
     ipv6: bool | None = None
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -196,7 +202,7 @@ class Sysctl:
 
 @dataclass(frozen=True, slots=True)
 class NftTable:
-    """The project's nftables table in the host's namespace.
+    """An nftables table in the host's namespace: the project's, or the guard that all projects share.
 
     `text` is the whole table as `nft -s list table` prints it; `Host.canonical` brings a desired one into that form.
     """

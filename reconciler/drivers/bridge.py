@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..addressing import addressing
+from ..addressing import addressing, tags
 from ..firewall import Zone
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import bridge_name, mac_address, veth_name
@@ -95,6 +95,7 @@ def _bridge(network: Network) -> Iterator[Resource | Zone]:
         mtu=network.mtu,
         mac=mac_address(network.project, network.name),
         ipv6=network.ipv6 and mode(network, 6) != "isolated",
+        tags=tags(network),
     )
     if not network.options.get("inhibit_gateway"):
         for subnet in network.subnets:
@@ -128,4 +129,5 @@ def _port(network: Network, endpoint: Endpoint, master: str) -> Link:
         },
         peer=Peer(endpoint.sandbox, endpoint.interface_name, mtu=network.mtu, mac=endpoint.mac, ipv6=endpoint.ipv6),
         sysctls=endpoint.sysctls,
+        tags=tags(network),
     )

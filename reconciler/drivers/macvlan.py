@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..addressing import addressing
+from ..addressing import addressing, tags
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..networks import Network
 from ..resources import Link, Option, Resource
@@ -67,5 +67,6 @@ def lower(network: Network) -> Iterator[Resource]:
             options=options,
             ipv6=endpoint.ipv6,
             sysctls=endpoint.sysctls,
+            tags=tags(network),
         )
         yield from addressing(endpoint)

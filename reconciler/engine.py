@@ -1,0 +1,231 @@
+"""Observe, diff, apply, verify, roll back: the only place that knows this order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import NoReturn
+
+from . import safety
+from .allocate import allocate
+from .errors import ApplyFailed, HostLacks, NetapplyError, OperationFailed, Refused, RollbackFailed
+from .host import Host, Observation, Scope
+from .lower import lower
+from .manifest.model import Manifest
+from .networks import Topology
+from .plan import Change, Delete, Plan, diff
+from .resources import Address, Key, Link, Netns, Resource, Route, State
+
+Progress = Callable[[int, int], None]
+"""Called with how many changes are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to go about it. `prune`: remove what the project has and the manifest has not. `lock_timeout`: seconds."""
+
+    prune: bool = True
+    force: bool = False
+    strict: bool = False
+    lock_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan and all that it was made of. `refusals` are why applying it would be refused, one line each."""
+
+    plan: Plan
+    topology: Topology
+    desired: State
+    observation: Observation
+    refusals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was done: `plan` was carried out, in `seconds`; `pending` says by container why it is not attached yet."""
+
+    plan: Plan
+    seconds: float
+    topology: Topology
+    pending: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.plan.notes
+
+
+def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Proposal:
+    """Return what applying the manifest would do. Changes nothing and waits for nobody.
+
+    Raises ManifestError for what turns out wrong only with the host in view, HostLacks for what the host lacks.
+    """
+    observation = host.observe(scope_of(manifest))
+    topology = allocate(manifest, observation)
+    if options.strict and topology.pending:
+        raise HostLacks("\n".join(f"container {name}: {why}" for name, why in sorted(topology.pending.items())))
+    desired = lower(topology, observation.facts)
+    safety.missing(desired, observation.facts)
+    if not options.prune:
+        desired = {**_retained(desired, observation.state), **desired}
+    return _propose(host.canonical(desired), topology, observation, options)
+
+
+def converge(manifest: Manifest, host: Host, options: Options = Options(), progress: Progress | None = None) -> Report:
+    """Make the host what the manifest says, or leave it as it was.
+
+    Raises Refused, HostLacks, ManifestError before anything is touched, ApplyFailed once all is back as before, and
+    RollbackFailed when that failed too.
+    """
+    started = time.monotonic()
+    with host.lock(options.lock_timeout):
+        proposal = plan(manifest, host, options)
+        _carry_out(proposal, host, scope_of(manifest), progress)
+    return Report(proposal.plan, time.monotonic() - started, proposal.topology, proposal.topology.pending)
+
+
+def plan_destruction(project: str, host: Host, manifest: Manifest | None = None) -> Proposal:
+    """Return what destroying the project would do: all of it goes, nothing else."""
+    observation = host.observe(scope_of(manifest) if manifest else Scope(project, {}))
+    return _propose({}, Topology(project), observation, Options(force=True))
+
+
+def destroy(
+    project: str,
+    host: Host,
+    options: Options = Options(),
+    progress: Progress | None = None,
+    manifest: Manifest | None = None,
+) -> Report:
+    """Remove all that the project owns, nothing else. Raises as `converge` does."""
+    started = time.monotonic()
+    with host.lock(options.lock_timeout):
+        proposal = plan_destruction(project, host, manifest)
+        _carry_out(proposal, host, scope_of(manifest) if manifest else Scope(project, {}), progress)
+    return Report(proposal.plan, time.monotonic() - started, proposal.topology)
+
+
+def scope_of(manifest: Manifest) -> Scope:
+    """Return what must be looked at to plan the manifest."""
+    return Scope(manifest.project, {name: container.sandbox for name, container in manifest.containers.items()})
+
+
+def _retained(desired: State, observed: State) -> State:
+    """Return what the project has, the manifest does not name, and pruning would remove; half-made things aside."""
+    links = {resource.path for key, resource in observed.items() if isinstance(resource, Link) and key not in desired}
+    links = {path for path in links if not _is_half_made(Key("link", path))}
+
+    def stays(resource: Resource) -> bool:
+        match resource:
+            case Link(path=path) | Address(link=path) | Route(link=str(path)):
+                return path in links
+            case _:
+                return isinstance(resource, Netns)
+
+    return {key: resource for key, resource in observed.items() if key not in desired and stays(resource)}
+
+
+def _propose(desired: State, topology: Topology, observation: Observation, options: Options) -> Proposal:
+    observed, facts = observation
+    changes = diff(desired, observed)
+    refusals = [*safety.conflicts(changes, facts)]
+    refusals += safety.protected(changes, (network.name for network in topology.networks))
+    if not options.force:
+        refusals += safety.excess(changes, desired, observed)
+    return Proposal(changes, topology, desired, observation, tuple(refusals))
+
+
+def _carry_out(proposal: Proposal, host: Host, scope: Scope, progress: Progress | None) -> None:
+    """Apply the plan and verify that it did what it said; on any failure go back to what there was."""
+    if proposal.refusals:
+        raise Refused(proposal.refusals)
+    if not proposal.plan:
+        return
+    try:
+        with _interrupts() as interrupted:
+            try:
+                _apply(proposal.plan.changes, host, interrupted, progress or (lambda done, total: None))
+                _verify(proposal.desired, host, scope)
+            except Exception as failure:  # noqa: BLE001 - whatever it was, the host must not stay half-changed
+                _roll_back(proposal.observation.state, host, scope, failure)
+    finally:
+        host.release()
+
+
+def _apply(changes: Sequence[Change], host: Host, interrupted: Callable[[], str], progress: Progress) -> None:
+    """Make the changes. A failure ends it, but the deletes that follow one another are all tried."""
+    failures: list[OperationFailed] = []
+    for done, (change, error) in enumerate(host.apply(changes), 1):
+        if failures and not isinstance(change, Delete):
+            break
+        if error:
+            failures.append(error)
+        if error and not isinstance(change, Delete):
+            break
+        if signal_name := interrupted():
+            raise ApplyFailed(f"interrupted by {signal_name}")
+        progress(done, len(changes))
+    if failures:
+        raise ApplyFailed("\n".join(map(str, failures)))
+
+
+def _verify(desired: State, host: Host, scope: Scope) -> None:
+    """Raise ApplyFailed if the host is not what it should be now."""
+    remaining = diff(desired, host.observe(scope).state)
+    if remaining:
+        raise ApplyFailed("applied, but the host is not as it should be: " + ", ".join(_left(remaining)))
+
+
+def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> NoReturn:
+    """Go back to the state of before and raise what says so.
+
+    Not a list of inverse steps: what a failed batch did is only known by looking again.
+    """
+    wanted = {key: resource for key, resource in before.items() if not _is_half_made(key)}
+    errors: list[str] = []
+    try:
+        back = diff(wanted, host.observe(scope).state, exact=True)
+        errors += [str(result.error) for result in host.apply(back.changes) if result.error]
+        left = _left(diff(wanted, host.observe(scope).state, exact=True))
+    except Exception as second:  # noqa: BLE001 - it is told, together with what went wrong first
+        errors.append(str(second))
+        left = ["unknown: the host can't be observed"]
+    if left:
+        raise RollbackFailed("\n".join([str(failure), "rolling back failed:", *errors]), left) from failure
+    if isinstance(failure, NetapplyError):
+        raise ApplyFailed(f"{failure}\nthe host is as it was before") from failure
+    raise failure
+
+
+def _is_half_made(key: Key) -> bool:
+    """Whether it is what a killed run left unmarked; that is never put back."""
+    return key.name.startswith("?")
+
+
+def _left(remaining: Plan) -> list[str]:
+    return [f"{type(change).__name__.lower()} {change.key}" for change in remaining.changes]
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], str]]:
+    """Note SIGINT, SIGTERM and SIGHUP instead of dying of them; what is yielded names the one that came, or is ""."""
+    came: list[str] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield lambda: ""
+        return
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, note) for number in signals}
+    try:
+        yield lambda: came[0] if came else ""
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
