@@ -48,7 +48,7 @@ class Facts:
     - `taken` says what stands where something of ours might have to go, in words ("a bridge that netapply did not
       make"). Keys are those of resources, but for links, which are keyed by sandbox and interface name:
       Key("link", "web eth0"), in the host's namespace Key("link", " br0").
-    - `guard` are the links among which the project's table drops forwarding, None where it has no such rule.
+    - `guard` are the links among which the host's guard table drops forwarding, by family (4, 6).
     - `accept_ra` are the links that take router advertisements and would stop to once IPv6 forwarding is on.
     """
 
@@ -62,7 +62,7 @@ class Facts:
     forwarding_ipv4: bool = False
     forwarding_ipv6: bool = False
     accept_ra: tuple[str, ...] = ()
-    guard: tuple[str, ...] | None = None
+    guard: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Observation(NamedTuple):

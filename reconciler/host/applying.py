@@ -1,0 +1,279 @@
+"""Making changes: which go together, in which order, and what each is in the kernel's terms."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TypeAlias
+
+from ..errors import NetapplyError, OperationFailed
+from ..plan import Change, Create, Delete, Update
+from ..resources import HOST, LINK_GROUP, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl
+from . import Result, links, marks, nft, rtnetlink, sysctl
+from .namespaces import refuse
+from .netlink import Answer, Message, Socket
+from .observing import HALF_MADE, Inventory
+from .sandboxes import Sandboxes
+from .steps import Runner, Send, Task, failure
+
+MOST = 256
+"""How many changes are made before the first one's result is known; each may hold a descriptor meanwhile."""
+
+MANY = 3
+"""From how many links on it is quicker to delete a group than one after the other (14 to 19 ms each, for RCU)."""
+
+_Outcome: TypeAlias = NetapplyError | None
+
+
+def apply(
+    changes: Sequence[Change], inventory: Inventory, sandboxes: Sandboxes, runner: Runner, most: int
+) -> Iterator[Result]:
+    """Make the changes and yield what became of each, up to `most` at a time. Raises HostLacks and NotPermitted."""
+    _put_back(changes, inventory, runner)
+    for batch in _batches(changes, most):
+        outcomes = _make(batch, inventory, sandboxes, runner)
+        for change, outcome in zip(batch, outcomes, strict=True):
+            if outcome is not None and not isinstance(outcome, OperationFailed):
+                raise outcome
+            yield Result(change, outcome)
+
+
+def _put_back(changes: Sequence[Change], inventory: Inventory, runner: Runner) -> None:
+    """Put links into their group that a killed run was about to delete, and that stay."""
+    doomed = {change.key.name for change in changes if isinstance(change, Delete)}
+    paths, inventory.misplaced = inventory.misplaced, []
+    for path in paths:
+        if path not in doomed:
+            ends = inventory.links[path]
+            body = rtnetlink.link(index=ends.ifindex, group=LINK_GROUP)
+            with runner.inside(ends.sandbox) as door:
+                runner.send([Send(ends.sandbox, rtnetlink.set_link(body), f"link of {path}")], door)
+
+
+def _batches(changes: Sequence[Change], most: int) -> Iterator[list[Change]]:
+    """Split the changes into runs that do not depend on each other, and can be made side by side."""
+    for kind, group in groupby(changes, _kind):
+        batch: list[Change] = []
+        made: set[Key] = set()
+        limit = {"alone": 1, "unlink": len(changes)}.get(kind, most)
+        for change in group:
+            resource = change.before if isinstance(change, Delete) else change.after
+            if batch and (len(batch) >= limit or (kind == "link" and not made.isdisjoint(resource.requires))):
+                yield batch
+                batch, made = [], set()
+            batch.append(change)
+            made.add(change.key)
+        if batch:
+            yield batch
+
+
+def _kind(change: Change) -> str:
+    match change:
+        case Create(after=Link()):
+            return "link"
+        case Update(after=Link(), fields=fields) if not {"name", "peer.name"} & set(fields):
+            return "link"
+        case Delete(before=Link()):
+            return "unlink"
+        case Create(after=Address() | Route()):
+            return "dress"
+        case Delete(before=Address() | Route()):
+            return "undress"
+        case Create(after=Netns()):
+            return "make"
+        case Delete(before=Netns()):
+            return "unmake"
+        case _:
+            return "alone"
+
+
+def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runner: Runner) -> Sequence[_Outcome]:
+    match batch[0]:
+        case Create(after=Netns()):
+            return sandboxes.create([change.after for change in batch if isinstance(change.after, Netns)])  # type: ignore[union-attr]
+        case Delete(before=Netns()):
+            return sandboxes.delete([change.before for change in batch if isinstance(change.before, Netns)])  # type: ignore[union-attr]
+        case Delete(before=Link()):
+            return _delete_links(batch, inventory, runner)
+        case (
+            Create(after=Sysctl() | NftTable())
+            | Update(after=Sysctl() | NftTable())
+            | Delete(before=Sysctl() | NftTable())
+        ):
+            return [_set_on_host(change, runner) for change in batch]
+        case _:
+            return runner.run([_task(change, inventory) for change in batch])
+
+
+def _task(change: Change, inventory: Inventory) -> Task:
+    """Return the task that makes a change to a link, an address, a route, or to what a namespace already is."""
+    match change:
+        case Create(after=Link() as link):
+            return links.create(inventory, link)
+        case Update(before=Link() as before, after=Link() as after, fields=fields):
+            return links.update(inventory, before, after, fields)
+        case Update(after=Netns() as netns, fields=fields):
+            return _update_netns(inventory, netns, fields)
+        case Create(after=Address() as address):
+            return _address(inventory, address, delete=False)
+        case Delete(before=Address() as address):
+            return _address(inventory, address, delete=True)
+        case Create(after=Route() as route) | Update(after=Route() as route):
+            return _route(inventory, route, replace=isinstance(change, Update))
+        case Delete(before=Route() as route):
+            return _delete_route(inventory, route)
+        case _:
+            raise TypeError(f"{change} can't be made")
+
+
+def _update_netns(inventory: Inventory, netns: Netns, fields: Sequence[str]) -> Task:
+    alias = None
+    if "adopted" in fields:
+        alias = "" if netns.adopted else marks.alias(inventory.project, netns.sandbox)
+    up = netns.loopback_up if "loopback_up" in fields else None
+    body = rtnetlink.link(index=rtnetlink.LOOPBACK, alias=alias, up=up)
+    yield [Send(netns.sandbox, rtnetlink.set_link(body), f"lo of {netns.sandbox}")]
+
+
+def _address(inventory: Inventory, address: Address, *, delete: bool) -> Task:
+    sandbox, index = _carrier(inventory, address.link)
+    what = f"address {address.address} of {address.link}"
+    if not delete:
+        yield [Send(sandbox, rtnetlink.new_address(index, address.address), what)]
+        return
+    steps = [Send(sandbox, rtnetlink.delete_address(index, address.address), what)]
+    if ":" not in address.address:  # or the kernel deletes the other addresses of the subnet with its first one
+        keep = rtnetlink.set_link(rtnetlink.link(index=index, promote=True))
+        steps.insert(0, Send(sandbox, keep, f"link of {address.link}"))
+    yield steps
+
+
+def _route(inventory: Inventory, route: Route, *, replace: bool) -> Task:
+    index = _carrier(inventory, route.link)[1] if route.link else None
+    body = rtnetlink.route(route.destination, via=route.via, link=index, metric=route.metric, kind=route.type)
+    message = rtnetlink.replace_route(body) if replace else rtnetlink.new_route(body)
+    yield [Send(route.sandbox, message, _words(route))]
+
+
+def _delete_route(inventory: Inventory, route: Route) -> Task:
+    """Delete a route; one that went with its link or its address is deleted already."""
+    ends = inventory.links.get(route.link) if route.link else None
+    if route.link and ends is None:
+        return
+    body = rtnetlink.route(
+        route.destination,
+        via=route.via,
+        link=ends.inner_ifindex if ends else None,
+        metric=route.metric,
+        kind=route.type,
+        delete=True,
+    )
+    yield [Send(route.sandbox, rtnetlink.delete_route(body), _words(route), (errno.ESRCH,))]
+
+
+def _carrier(inventory: Inventory, path: str) -> tuple[str, int]:
+    """Return the sandbox and the index of a link's end that carries addresses."""
+    ends = inventory.links.get(path)
+    if ends is None or not ends.inner_ifindex:
+        raise OperationFailed(f"link {path} is not there (ENODEV)", errno.ENODEV)
+    return ends.inner_sandbox, ends.inner_ifindex
+
+
+def _words(route: Route) -> str:
+    return f"route {route.destination} of {route.sandbox}" if route.sandbox else f"route {route.destination}"
+
+
+def _set_on_host(change: Change, runner: Runner) -> _Outcome:
+    """Make a change to a setting of the host or to a table."""
+    resource: Resource = change.before if isinstance(change, Delete) else change.after
+    try:
+        match change, resource:
+            case Delete(), NftTable(family=family, name=name):
+                runner.trap(f"delete nft table {name}")
+                nft.delete(family, name)
+            case _, NftTable(family=family, name=name, text=text):
+                runner.trap(f"write nft table {name}")
+                nft.replace(family, name, text)
+            case Delete(), Sysctl(name=name):
+                return OperationFailed(f"setting {name} can't be taken away (EOPNOTSUPP)", errno.EOPNOTSUPP)
+            case _, Sysctl(name=name, value=value):
+                sysctl.write(name, value, runner.trap)
+    except OSError as refused:
+        return refuse(refused, str(resource.key))
+    except NetapplyError as error:
+        return error
+    return None
+
+
+# --- deleting links
+
+
+def _delete_links(batch: Sequence[Change], inventory: Inventory, runner: Runner) -> list[_Outcome]:
+    """Delete links; those in one namespace together."""
+    outcomes: dict[Key, _Outcome] = {}
+    by_sandbox: dict[str, list[Link]] = {}
+    for change in batch:
+        if isinstance(change, Delete) and isinstance(change.before, Link):
+            by_sandbox.setdefault(_sandbox_of(change.before, inventory), []).append(change.before)
+    for sandbox, doomed in by_sandbox.items():
+        outcomes |= {
+            link.key: OperationFailed(f"link {link.name} is not there (ENODEV)", errno.ENODEV)
+            for link in doomed
+            if link.path not in inventory.links
+        }
+        known = [(link, ends.ifindex) for link in doomed if (ends := inventory.links.pop(link.path, None))]
+        try:
+            with runner.inside(sandbox) as door:
+                answers = _delete_in(sandbox, known, runner, door)
+        except NetapplyError as error:
+            outcomes |= {link.key: error for link, _ in known}
+            continue
+        for (link, _), answer in zip(known, answers, strict=True):
+            gone = answer.errno == errno.ENODEV and link.path.startswith(HALF_MADE)  # with its other end
+            outcomes[link.key] = failure(f"link {link.name}", answer) if answer.errno and not gone else None
+    return [outcomes[change.key] for change in batch]
+
+
+def _sandbox_of(link: Link, inventory: Inventory) -> str:
+    ends = inventory.links.get(link.path)
+    return ends.sandbox if ends else link.sandbox
+
+
+def _delete_in(sandbox: str, doomed: list[tuple[Link, int]], runner: Runner, door: Socket) -> list[Answer]:
+    """Delete the links of one namespace, many of them in one request: that costs the kernel one grace period."""
+    group = _free_group(door) if len(doomed) >= MANY else None
+    if group is None:
+        return runner.send([_send(sandbox, link, rtnetlink.delete_link(index)) for link, index in doomed], door)
+    answers = runner.send([_move(sandbox, link, index, group) for link, index in doomed], door)
+    moved = {index: place for place, (_, index) in enumerate(doomed) if not answers[place].errno}
+    if not moved:
+        return answers
+    members = {row.ifindex for row in _rows(door) if row.group == group}
+    if members == moved.keys():
+        step = Send(sandbox, rtnetlink.delete_group(group), f"{len(moved)} links")
+        answer = runner.send([step], door)[0]
+        if answer.errno:
+            runner.send([_move(sandbox, *doomed[place], LINK_GROUP) for place in moved.values()], door)
+        return [answer if place in moved.values() else answers[place] for place in range(len(doomed))]
+    for index, place in moved.items():  # somebody uses the very group
+        answers[place] = runner.send([_send(sandbox, doomed[place][0], rtnetlink.delete_link(index))], door)[0]
+    return answers
+
+
+def _send(sandbox: str, link: Link, message: Message) -> Send:
+    return Send(sandbox, message, f"link {link.name} of {sandbox}" if sandbox != HOST else f"link {link.name}")
+
+
+def _move(sandbox: str, link: Link, index: int, group: int) -> Send:
+    return _send(sandbox, link, rtnetlink.set_link(rtnetlink.link(index=index, group=group)))
+
+
+def _free_group(door: Socket) -> int | None:
+    """Return a scratch group that no link of the namespace is in."""
+    used = {row.group for row in _rows(door)}
+    return next((group for group in marks.SCRATCH_GROUPS if group not in used), None)
+
+
+def _rows(door: Socket) -> list[rtnetlink.LinkRow]:
+    return [rtnetlink.link_row(body) for _, body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())]

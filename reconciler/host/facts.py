@@ -1,0 +1,165 @@
+"""What a host is like beside the project's own objects, from the looks into its namespaces and a few files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..firewall import FAMILY, guard_of, owner_of, table_name
+from ..resources import GUARD_TABLE, ROUTE_PROTOCOL, Key, NftTable, Sysctl
+from . import Facts, HostLink, marks, rtnetlink, sysctl
+from .looking import Look
+from .observing import View
+from .rtnetlink import LinkRow, RouteRow
+
+RESOLV_CONF = "/etc/resolv.conf"
+
+_DEFAULT = ("0.0.0.0/0", "::/0")
+_FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_IFF_LOOPBACK = 8
+
+
+def tables_of(project: str, texts: Mapping[str, str]) -> Iterator[NftTable]:
+    """Yield those of the tables, given as texts by name, that are the project's or the guard."""
+    for name, owner in ((table_name(project), project), (GUARD_TABLE, "")):
+        if name in texts and owner_of(texts[name]) == owner:
+            yield NftTable(FAMILY, name, texts[name])
+
+
+def settings(view: View) -> Iterator[Sysctl]:
+    """Yield the host's settings that netapply may have to change."""
+    for name in _FORWARDING.values():
+        if (value := sysctl.read(name)) is not None:
+            yield Sysctl(name, value)
+    for row in _foreign(view):
+        if row.accept_ra and not row.flags & _IFF_LOOPBACK:
+            yield Sysctl(f"net.ipv6.conf.{row.name}.accept_ra", str(row.accept_ra))
+
+
+def facts(view: View, texts: Mapping[str, str]) -> Facts:
+    """Return the facts; `texts` are the nft tables of the names that are netapply's to give."""
+    host, foreign = view.looks.host, list(_foreign(view))
+    guard = texts.get(GUARD_TABLE)
+    return Facts(
+        links=_links(view, foreign),
+        default_link=_default_link(host),
+        routes=_routes(view),
+        nameservers=_nameservers(),
+        pending=view.looks.pending,
+        in_host=frozenset(view.looks.in_host),
+        taken=dict(_taken(view, foreign, texts)),
+        forwarding_ipv4=sysctl.read(_FORWARDING[4]) == "1",
+        forwarding_ipv6=sysctl.read(_FORWARDING[6]) == "1",
+        accept_ra=tuple(
+            row.name
+            for row in foreign
+            if row.accept_ra == 1 and not row.forwards_ipv6 and not row.master and not row.flags & _IFF_LOOPBACK
+        ),
+        guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
+    )
+
+
+def _foreign(view: View) -> Iterator[LinkRow]:
+    """Yield the host's links that are not the project's."""
+    return (
+        row for row in view.looks.host.links if view.inventory.foreign.get(row.name) == row.ifindex or row.ifindex == 1
+    )
+
+
+def _links(view: View, foreign: list[LinkRow]) -> dict[str, HostLink]:
+    names = {row.ifindex: row.name for row in view.looks.host.links}
+    addresses: dict[int, list[str]] = {}
+    for row in view.looks.host.addresses:
+        addresses.setdefault(row.ifindex, []).append(row.address)
+    return {
+        row.name: HostLink(
+            row.name,
+            row.kind,
+            row.mtu,
+            row.up,
+            _owner(row),
+            tuple(addresses.get(row.ifindex, ())),
+            names.get(row.master),
+        )
+        for row in foreign
+    }
+
+
+def _owner(row: LinkRow) -> str | None:
+    found = marks.mark(row.alias)
+    return found.project if found else None
+
+
+def _default_link(host: Look) -> str | None:
+    """Return the link that the default route leaves by: IPv4's before IPv6's, then the one of the lowest metric."""
+    names = {row.ifindex: row.name for row in host.links}
+    defaults = [row for row in host.routes if row.destination in _DEFAULT and row.type == "unicast" and row.link]
+    best = min(defaults, key=lambda row: (row.destination == "::/0", row.metric), default=None)
+    return names.get(best.link) if best else None
+
+
+def _routes(view: View) -> tuple[str, ...]:
+    host = view.looks.host
+    found = {
+        row.destination
+        for row in host.routes
+        if row.destination not in _DEFAULT
+        and (host.cookie, row.link) not in view.paths
+        and not row.destination.startswith("fe80:")
+    }
+    return tuple(sorted(found))
+
+
+def _nameservers() -> tuple[str, ...]:
+    try:
+        with open(RESOLV_CONF, encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return ()
+    return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
+
+
+def _taken(view: View, foreign: list[LinkRow], texts: Mapping[str, str]) -> Iterator[tuple[Key, str]]:
+    for row in foreign:
+        for name in (row.name, *row.other_names):
+            yield Key("link", f" {name}"), _whose(row)
+    for look in view.looks.others:
+        for container in look.containers:
+            yield from _taken_in(view, look, container)
+    for container, why in view.looks.blocked.items():
+        yield Key("netns", container), why
+    for name, owner in ((table_name(view.scope.project), view.scope.project), (GUARD_TABLE, "")):
+        if name in texts and owner_of(texts[name]) != owner:
+            other = owner_of(texts[name])
+            what = f"project {other} made it" if other else "netapply did not make it"
+            yield Key("nft", f"{FAMILY} {name}"), what
+
+
+def _taken_in(view: View, look: Look, container: str) -> Iterator[tuple[Key, str]]:
+    reference = view.scope.sandboxes[container]
+    if reference.create and not view.marked(look):
+        other = marks.mark(look.loopback.alias)
+        what = f"project {other.project} made it" if other else "it exists and netapply did not make it"
+        yield Key("netns", container), f"{reference}: {what}; `create: false` uses it as it is"
+    for row in look.links:
+        if (look.cookie, row.ifindex) not in view.paths and row.ifindex != rtnetlink.LOOPBACK:
+            for name in (row.name, *row.other_names):
+                yield Key("link", f"{container} {name}"), _whose(row)
+    for address in look.addresses:
+        if address.protocol in (ROUTE_PROTOCOL, *rtnetlink.KERNEL_MADE):
+            continue
+        if path := view.carrier(look, address.ifindex):
+            yield Key("address", f"{path} {address.address}"), "somebody else gave that address to the link"
+    for route in look.routes:
+        if not (route.protocol == ROUTE_PROTOCOL and view.own_route(look, route)):
+            yield _route_key(container, route), "a route that netapply did not make"
+
+
+def _route_key(sandbox: str, row: RouteRow) -> Key:
+    return Key("route", f"{sandbox} {row.destination} metric {row.metric}")
+
+
+def _whose(row: LinkRow) -> str:
+    kind = f"{row.kind} link" if row.kind else "link"
+    if owner := _owner(row):
+        return f"a {kind} of project {owner}"
+    return f"a {kind} that netapply did not make"

@@ -1,0 +1,308 @@
+"""A host in memory for tests: strict as a kernel, deterministic, and open to whoever wants to look or to meddle.
+
+Ours is told from foreign as on a real host, by marks: the alias of a link, the alias of a namespace's `lo`, a route's
+protocol number, the name of a table. A test makes foreign objects with `host.kernel`, which knows nothing of marks.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ..errors import LockHeld, OperationFailed
+from ..plan import Change, Create, Delete, Update
+from ..resources import (
+    ALIAS,
+    LINK_GROUP,
+    ROUTE_PROTOCOL,
+    Address,
+    Link,
+    Netns,
+    NftTable,
+    Resource,
+    Route,
+    State,
+    Sysctl,
+    state,
+    value_of,
+)
+from . import Observation, Result, Scope
+from .fake_kernel import Device, Hop, Kernel, Space, refuse
+from .fake_view import View
+
+
+class FakeHost:
+    """A host in memory; see `reconciler.host.Host` for the contract.
+
+    `trap` is called ahead of every single operation with words for it, and may raise OSError, which then is what the
+    kernel answers. A change can take several operations. Up to `batch` changes are made before the first one's result
+    is known. `writes` counts the changes that were made. `locked`: somebody else holds the lock.
+    """
+
+    def __init__(self, trap: Callable[[str], None] | None = None, batch: int = 1) -> None:
+        self.kernel = Kernel()
+        self.kernel.host.devices["lo"].up = True
+        self.kernel.before = lambda: self.trap(self._doing) if self.trap else None
+        self.trap = trap
+        self.batch = batch
+        self.writes = 0
+        self.locked = False
+        self.nameservers: tuple[str, ...] = ()
+        self._doing = ""
+        self._view = View(self.kernel, Scope("", {}))
+        self._held: dict[str, Space] = {}
+
+    def observe(self, scope: Scope) -> Observation:
+        self._view = View(self.kernel, scope)
+        return Observation(state(self._view.resources()), self._view.facts(self.nameservers))
+
+    def canonical(self, desired: State) -> State:
+        """Return the desired state with nft texts as this host lists them: no blank lines, no trailing blanks."""
+        return {
+            key: replace(one, text=_listed(one.text)) if isinstance(one, NftTable) else one
+            for key, one in desired.items()
+        }
+
+    def apply(self, changes: Sequence[Change]) -> Iterator[Result]:
+        for start in range(0, len(changes), self.batch):
+            yield from [self._attempt(change) for change in changes[start : start + self.batch]]
+
+    @contextmanager
+    def lock(self, timeout: float) -> Iterator[None]:
+        if self.locked:
+            raise LockHeld("another run holds the lock; wait for it, or use a longer --lock-timeout")
+        self.locked = True
+        try:
+            yield
+        finally:
+            self.locked = False
+
+    def release(self) -> None:
+        for space in self._held.values():
+            self.kernel.destroy(space)
+        self._held.clear()
+
+    def snapshot(self) -> Mapping[str, object]:
+        """Return everything there is, foreign or not, as values that can be compared."""
+        named = {"": self.kernel.host, **{f"netns:{name}": space for name, space in self.kernel.names.items()}}
+        named |= {f"pid:{number}": space for number, space in self.kernel.pids.items()}
+        labels = {space.cookie: label for label, space in reversed(named.items())}
+        held = {f"held:{name}": _contents(space, labels) for name, space in self._held.items()}
+        return {
+            **{label: _contents(space, labels) for label, space in named.items()},
+            **held,
+            "sysctls": dict(self.kernel.sysctls),
+            "tables": dict(self.kernel.tables),
+        }
+
+    # Acting
+
+    def _attempt(self, change: Change) -> Result:
+        self._doing = f"{type(change).__name__.lower()} {change.key}"
+        try:
+            self._make(change)
+        except OSError as refusal:
+            return Result(change, OperationFailed(f"{self._doing}: {refusal.strerror}", refusal.errno or 0))
+        self.writes += 1
+        return Result(change)
+
+    def _make(self, change: Change) -> None:
+        match change:
+            case Create(after=after):
+                self._create(after)
+            case Update(after=after, fields=fields):
+                self._update(after, fields)
+            case Delete(before=before):
+                self._delete(before)
+
+    def _create(self, after: Resource) -> None:
+        kernel = self.kernel
+        match after:
+            case Netns():
+                self._create_namespace(after)
+            case Link():
+                self._create_link(after)
+            case Address(link=path, address=address):
+                kernel.add_address(self._carrier(path), address, ROUTE_PROTOCOL)
+            case Route():
+                kernel.add_route(self._place(after.sandbox), self._hop(after))
+            case Sysctl(name=name, value=value):
+                kernel.write_sysctl(name, value)
+            case NftTable(family=family, name=name, text=text):
+                if (family, name) in kernel.tables:
+                    raise refuse(errno.EEXIST)
+                kernel.load_table(family, name, _listed(text))
+
+    def _create_namespace(self, after: Netns) -> None:
+        kind, _, name = after.reference.partition(":")
+        if kind != "netns" or after.adopted:
+            raise refuse(errno.ENOENT)
+        if name in self.kernel.names:
+            raise refuse(errno.EEXIST)
+        space = self._held.get(name) or self.kernel.space()
+        lo = space.devices["lo"]
+        if name not in self._held:
+            self.kernel.set_alias(lo, f"{ALIAS}{self._view.project}/{after.sandbox}")
+        self.kernel.bind(name, space)
+        self._held.pop(name, None)
+        self._view.places[after.sandbox] = space
+        if after.loopback_up is not None and lo.up != after.loopback_up:
+            self.kernel.set_up(lo, after.loopback_up)
+
+    def _create_link(self, after: Link) -> None:
+        peer, kernel = after.peer, self.kernel
+        device = kernel.add_link(
+            self._place(after.sandbox),
+            after.name,
+            after.kind,
+            mtu=after.mtu,
+            mac=after.mac,
+            master=self._device(after.master) if after.master else None,
+            parent=self._device(after.parent) if after.parent else None,
+            options=after.options,
+            peer=(self._place(peer.sandbox), peer.name, peer.mtu, peer.mac) if peer else None,
+            group=LINK_GROUP,
+        )
+        kernel.set_alias(device, f"{ALIAS}{self._view.project}/{after.path}", after.tags)
+        for name, option in after.port.items():
+            kernel.set_port(device, name, option)
+        for name, value in after.sysctls.items():
+            kernel.set_sysctl(device.peer or device, name, value)
+        if after.ipv6 is not None:
+            kernel.set_ipv6(device, after.ipv6)
+        if device.peer and peer and peer.ipv6 is not None:
+            kernel.set_ipv6(device.peer, peer.ipv6)
+        if device.peer and peer and peer.up:
+            kernel.set_up(device.peer, True)
+        if after.up:
+            kernel.set_up(device, True)
+
+    def _update(self, after: Resource, fields: Sequence[str]) -> None:
+        match after:
+            case Link():
+                device = self._device(after.path)
+                for name in fields:
+                    self._set(device, after, name)
+            case Netns():
+                lo = self._place(after.sandbox).devices["lo"]
+                if "loopback_up" in fields:
+                    self.kernel.set_up(lo, bool(after.loopback_up))
+                if "adopted" in fields:
+                    self.kernel.set_alias(lo, None if after.adopted else f"{ALIAS}{self._view.project}/{after.sandbox}")
+            case Route():
+                self.kernel.replace_route(self._place(after.sandbox), self._hop(after))
+            case Sysctl(name=name, value=value):
+                self.kernel.write_sysctl(name, value)
+            case NftTable(family=family, name=name, text=text):
+                if (family, name) not in self.kernel.tables:
+                    raise refuse(errno.ENOENT)
+                self.kernel.load_table(family, name, _listed(text))
+            case _:
+                raise refuse(errno.EOPNOTSUPP)
+
+    def _set(self, device: Device, after: Link, name: str) -> None:
+        """Change one field of a link, and no other."""
+        kernel, value = self.kernel, value_of(after, name)
+        head, _, rest = name.partition(".")
+        if head == "peer":
+            if device.peer is None or after.peer is None or not rest:
+                raise refuse(errno.EOPNOTSUPP)
+            device, head = device.peer, rest
+        match head, value:
+            case "name", str():
+                self._rename(device, value)
+            case "mtu", int():
+                kernel.set_mtu(device, value)
+            case "mac", str():
+                kernel.set_mac(device, value)
+            case "up", bool():
+                kernel.set_up(device, value)
+            case "ipv6", bool():
+                kernel.set_ipv6(device, value)
+            case "master", _:
+                kernel.set_master(device, self._device(after.master) if after.master else None)
+            case "options", str() | int():
+                kernel.set_option(device, rest, value)
+            case "port", str() | int():
+                kernel.set_port(device, rest, value)
+            case "sysctls", str() | None:
+                kernel.set_sysctl(device.peer or device, rest, value)
+            case "tags", _:
+                kernel.set_alias(device, device.alias, after.tags)
+            case _:
+                raise refuse(errno.EOPNOTSUPP)
+
+    def _rename(self, device: Device, name: str) -> None:
+        if self.kernel.live_rename or not device.up:
+            self.kernel.rename(device, name)
+            return
+        self.kernel.set_up(device, False)
+        self.kernel.rename(device, name)
+        self.kernel.set_up(device, True)
+
+    def _delete(self, before: Resource) -> None:
+        match before:
+            case Netns(reference=reference, adopted=adopted):
+                name = reference.removeprefix("netns:")
+                if adopted or self.kernel.names.get(name) in self.kernel.pids.values():
+                    raise refuse(errno.EBUSY)
+                self._held[name] = self.kernel.unbind(name)
+            case Link(path=path):
+                self.kernel.remove_link(self._device(path))
+            case Address(link=path, address=address):
+                self.kernel.remove_address(self._carrier(path), address)
+            case Route():
+                self.kernel.remove_route(self._place(before.sandbox), before.destination, before.metric)
+            case NftTable(family=family, name=name):
+                self.kernel.remove_table(family, name)
+            case Sysctl():
+                raise refuse(errno.EOPNOTSUPP)
+
+    def _place(self, symbol: str) -> Space:
+        if symbol not in self._view.places:
+            raise refuse(errno.ENOENT)
+        return self._view.places[symbol]
+
+    def _device(self, reference: str) -> Device:
+        """Return the link of a reference: a path of ours, or "/NAME" in the host's namespace."""
+        if reference.startswith("/"):
+            found = self.kernel.host.devices.get(reference[1:])
+        else:
+            everywhere = (one for space in self._view.places.values() for one in space.devices.values())
+            found = next((one for one in everywhere if self._view.path(one) == reference), None)
+        if found is None:
+            raise refuse(errno.ENODEV)
+        return found
+
+    def _carrier(self, path: str) -> Device:
+        """Return the end of a link that carries addresses."""
+        device = self._device(path)
+        return device.peer or device
+
+    def _hop(self, route: Route) -> Hop:
+        device = self._carrier(route.link) if route.link else None
+        return Hop(route.destination, route.metric, route.via, device, route.type, ROUTE_PROTOCOL)
+
+
+def _listed(text: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+
+
+def _contents(space: Space, labels: Mapping[int, str]) -> object:
+    """Return what is in a namespace, as values."""
+
+    def name(device: Device | None) -> tuple[str, str] | None:
+        return None if device is None else (labels.get(device.space.cookie, "unreachable"), device.name)
+
+    links = {
+        one.name: (
+            *(one.kind, one.mtu, one.mac, one.up, name(one.master), name(one.parent), name(one.peer)),
+            *(dict(one.options), dict(one.port), one.ipv6, dict(one.addresses), dict(one.sysctls)),
+            *(one.group, one.alias, one.tags),
+        )
+        for one in space.devices.values()
+    }
+    routes = {key: (hop.via, name(hop.device), hop.type, hop.protocol) for key, hop in space.routes.items()}
+    return links, routes

@@ -1,0 +1,98 @@
+"""The Linux kernel as a host (see `reconciler.host.Host`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+
+from ..errors import HostLacks
+from ..firewall import FAMILY, table_name
+from ..plan import Change
+from ..resources import GUARD_TABLE, Key, NftTable, Resource, State, state
+from . import Observation, Result, Scope, applying, facts, looking, namespaces, nft
+from .locking import locked
+from .namespaces import Trap
+from .netlink import Socket
+from .observing import Inventory, View
+from .sandboxes import Sandboxes
+from .steps import Runner
+
+
+class LinuxHost:
+    """The host that this process runs on: its network namespace is the one that the process is in when it is made.
+
+    `trap` is for tests: it is called before every single effect, with words for it, and may raise OSError, which is
+    then taken for the kernel's answer. Threads must not share one.
+    """
+
+    def __init__(self, trap: Trap | None = None) -> None:
+        self._trap = trap
+        self._opened: tuple[int, Socket, Sandboxes] | None = None
+        self._inventory: Inventory | None = None
+
+    def observe(self, scope: Scope) -> Observation:
+        """See `reconciler.host.Host.observe`."""
+        home, door, sandboxes = self._open()
+        view = View(looking.look_around(home, door, scope.sandboxes), scope)
+        texts = _tables(scope.project)
+        found: list[Resource] = [*view.resources(), *facts.settings(view), *facts.tables_of(scope.project, texts)]
+        self._inventory = sandboxes.inventory = view.inventory
+        return Observation(state(found), facts.facts(view, texts))
+
+    def canonical(self, desired: State) -> State:
+        """See `reconciler.host.Host.canonical`."""
+        result: dict[Key, Resource] = {}
+        for key, resource in desired.items():
+            if isinstance(resource, NftTable):
+                resource = replace(resource, text=nft.canonical(resource.text))  # noqa: PLW2901
+            result[key] = resource
+        return result
+
+    def apply(self, changes: Sequence[Change]) -> Iterator[Result]:
+        """See `reconciler.host.Host.apply`. Acts on what the last `observe` saw, which must have been before."""
+        if self._inventory is None:
+            raise ValueError("a host is observed before it is changed")
+        home, door, sandboxes = self._open()
+        namespaces.raise_descriptor_limit()
+        runner = Runner(home, door, self._inventory.places, self._trap)
+        yield from applying.apply(changes, self._inventory, sandboxes, runner, 1 if self._trap else applying.MOST)
+
+    def lock(self, timeout: float) -> AbstractContextManager[None]:
+        """See `reconciler.host.Host.lock`."""
+        return locked(self._open()[1].cookie, timeout)
+
+    def release(self) -> None:
+        """See `reconciler.host.Host.release`."""
+        if self._opened:
+            self._opened[2].release()
+
+    def close(self) -> None:
+        """Let go of all descriptors."""
+        self.release()
+        if self._opened:
+            os.close(self._opened[0])
+            self._opened[1].close()
+            self._opened = None
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
+
+    def _open(self) -> tuple[int, Socket, Sandboxes]:
+        """Return a descriptor of the host's namespace, a socket in it, and the sandboxes; opened at the first use."""
+        if self._opened is None:
+            home = namespaces.current()
+            self._opened = (home, Socket(), Sandboxes(home, self._trap or (lambda what: None)))
+        return self._opened
+
+
+def _tables(project: str) -> dict[str, str]:
+    """Return the texts of the nft tables whose names are netapply's to give. None where the host has no nftables."""
+    found: dict[str, str] = {}
+    for name in (table_name(project), GUARD_TABLE):
+        with suppress(HostLacks):
+            if (text := nft.read(FAMILY, name)) is not None:
+                found[name] = text
+    return found

@@ -1,0 +1,208 @@
+"""Looking into namespaces: one `Look` for each, what the kernel says in it, not yet interpreted."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ..errors import OperationFailed
+from ..networks import SandboxRef
+from ..sandboxes import Pending, place
+from . import marks, namespaces, rtnetlink, sysctl
+from .namespaces import Place
+from .netlink import Socket
+from .rtnetlink import AddressRow, LinkRow, RouteRow
+
+
+@dataclass(slots=True)
+class Look:
+    """What one namespace holds. `containers` are those of the scope that are in it, `busy` whether processes are.
+
+    `reference` says where it was found ("netns:web", "pid:42", "" for the host's). `host_nsid` is the number by which
+    it knows the host's namespace, None where it knows none or nobody had to ask. `sysctls` are the values of links'
+    settings that a mark names, by the link's index.
+    """
+
+    cookie: int
+    place: Place
+    reference: str
+    links: Sequence[LinkRow]
+    addresses: Sequence[AddressRow] = ()
+    routes: Sequence[RouteRow] = ()
+    sysctls: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    host_nsid: int | None = None
+    busy: bool = False
+    containers: list[str] = field(default_factory=list)
+
+    @property
+    def loopback(self) -> LinkRow:
+        if self.links and self.links[0].ifindex == rtnetlink.LOOPBACK:
+            return self.links[0]
+        return LinkRow(rtnetlink.LOOPBACK, 0, "lo")
+
+
+@dataclass(slots=True)
+class Looks:
+    """All that was seen: the host's namespace, those of the scope, and others with something of netapply's in them.
+
+    `leftovers` are name files of ours without a namespace: name and mark. `pending` says why a container has none,
+    `blocked` what stands in the place of a namespace's name.
+    """
+
+    host: Look
+    others: list[Look] = field(default_factory=list)
+    in_host: set[str] = field(default_factory=set)
+    pending: dict[str, str] = field(default_factory=dict)
+    leftovers: dict[str, str] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+
+def look_around(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) -> Looks:
+    """Look at the host, the sandboxes, and wherever else something of ours may be.
+
+    `home` is a descriptor of the host's namespace, `door` a socket in it. Changes nothing. Raises NotPermitted.
+    """
+    looks = Looks(_look(door, Place("/proc/thread-self/ns/net"), "", None, whole=True))
+    lived_in = inodes_of_processes()
+    seen = _Seen(home, looks, {os.fstat(home).st_ino: looks.host}, lived_in)
+    with namespaces.back_to(home):
+        for container, reference in sandboxes.items():
+            _look_at_sandbox(seen, container, reference)
+        for name in namespaces.names():
+            seen.visit(namespaces.path_of(name), f"netns:{name}")
+        for inode, pid in lived_in.items():
+            if inode not in seen.by_inode:
+                seen.visit(f"/proc/{pid}/ns/net", f"pid:{pid}")
+    return looks
+
+
+def _look_at_sandbox(seen: _Seen, container: str, reference: SandboxRef) -> None:
+    looks = seen.looks
+    if reference.kind == "host":
+        looks.in_host.add(container)
+        return
+    try:
+        path = place(reference.kind, reference.value)
+    except Pending as reason:
+        if not reference.create:
+            looks.pending[container] = str(reason)
+        return
+    look = seen.visit(path, str(reference), scoped=True)
+    if look is looks.host:
+        looks.in_host.add(container)
+    elif look is not None:
+        look.containers.append(container)
+    elif not reference.create:
+        looks.pending[container] = f"there is no network namespace {path}"
+    elif os.path.lexists(path) and not os.path.isfile(path):
+        looks.blocked[container] = f"{path} is no file that a namespace can be mounted on"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The namespaces seen so far, by inode: that is unique among those that are there at one time."""
+
+    home: int
+    looks: Looks
+    by_inode: dict[int, Look]
+    lived_in: Mapping[int, int]
+
+    def visit(self, path: str, reference: str, *, scoped: bool = False) -> Look | None:
+        """Enter a namespace and look, unless it was seen before. None where there is none, or none any more.
+
+        Leaves the thread in it. Raises NotPermitted.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as failure:
+            self._pass_over(failure, path, scoped)
+            return None
+        try:
+            inode = os.fstat(descriptor).st_ino
+            if look := self.by_inode.get(inode):
+                return look
+            namespaces.setns(descriptor)
+            with Socket(looking=True) as door:
+                look = _look(door, Place(path), reference, self.home, whole=scoped)
+        except OSError as failure:
+            if failure.errno == errno.EINVAL:
+                self._note_leftover(descriptor, reference)
+            else:
+                self._pass_over(failure, path, scoped)
+            return None
+        finally:
+            os.close(descriptor)
+        look.busy = inode in self.lived_in
+        self.by_inode[inode] = look
+        self.looks.others.append(look)
+        return look
+
+    def _note_leftover(self, descriptor: int, reference: str) -> None:
+        if found := marks.mark(namespaces.left_mark(descriptor)):
+            self.looks.leftovers[reference.removeprefix("netns:")] = f"{found.project}/{found.path}"
+
+    def _pass_over(self, failure: OSError, path: str, scoped: bool) -> None:
+        """Pass over what is gone, and the processes of others; anything else must not stay unseen."""
+        gone = failure.errno in (errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.ENXIO)
+        hidden = failure.errno in (errno.EACCES, errno.EPERM) and path.startswith("/proc/") and not scoped
+        if not gone and not hidden:
+            raise namespaces.refuse(failure, f"namespace {path}") from failure
+
+
+def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole: bool) -> Look:
+    """Ask for what is there. Unless the `whole` is wanted, addresses and routes only where something is ours."""
+    cookie = door.cookie
+    links = [rtnetlink.link_row(body) for _, body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())]
+    look = Look(cookie, Place(place.path, cookie), reference, links)
+    marked = [(row, found) for row in links if row.alias and (found := marks.mark(row.alias))]
+    if (whole and len(links) > 1) or any(row.ifindex != rtnetlink.LOOPBACK for row, _ in marked):
+        look.addresses, look.routes = _addresses(door, home is None), _routes(door, home is None)
+    look.sysctls = {
+        row.ifindex: dict(_settings(row.name, found.sysctls))
+        for row, found in marked
+        if found.sysctls and (home is not None or row.kind != "veth")  # those of a pair are the inner end's
+    }
+    if home is not None and any(
+        (row.group or row.alias) and row.below_nsid is not None and not (whole and row.kind == "veth") for row in links
+    ):
+        look.host_nsid = rtnetlink.nsid(door.send([rtnetlink.get_nsid(home)])[0].echo)
+    return look
+
+
+def _addresses(door: Socket, host: bool) -> list[AddressRow]:
+    """Return the addresses; of a sandbox without those of `lo`, which are none of our business."""
+    bodies = [body for _, body in door.dump(rtnetlink.GETADDR, rtnetlink.all_addresses())]
+    return [
+        rtnetlink.address_row(body) for body in bodies if host or rtnetlink.index_of_address(body) != rtnetlink.LOOPBACK
+    ]
+
+
+def _routes(door: Socket, host: bool) -> list[RouteRow]:
+    """Return the routes of the main table; of a sandbox without those that the kernel makes with an address."""
+    bodies = [body for _, body in door.dump(rtnetlink.GETROUTE, rtnetlink.main_routes())]
+    rows = (
+        rtnetlink.route_row(body)
+        for body in bodies
+        if host or rtnetlink.protocol_of_route(body) != rtnetlink.KERNEL_PROTOCOL
+    )
+    return [row for row in rows if row]
+
+
+def _settings(link: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        with suppress(OperationFailed):  # somebody wrote it into the alias
+            if (value := sysctl.read(sysctl.of_link(name, link))) is not None:
+                yield name, value
+
+
+def inodes_of_processes() -> dict[int, int]:
+    """Return the network namespaces that processes are in: inode, and one process each. Other users' may be missing."""
+    found: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError, ValueError):
+                found.setdefault(int(os.readlink(f"/proc/{entry}/ns/net")[5:-1]), int(entry))  # "net:[4026531840]"
+    return found

@@ -1,0 +1,295 @@
+"""From looks into namespaces to the project's state: what is ours, which ends belong together, and where it all is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..resources import HOST, ROUTE_PROTOCOL, Address, Link, Netns, Peer, Resource, Route
+from . import Scope, kinds, marks
+from .looking import Look, Looks
+from .marks import Mark
+from .namespaces import Place
+from .rtnetlink import LinkRow, RouteRow
+
+HALF_MADE = "?"
+"""How the path of a link, or the name of a sandbox, begins that nothing in a manifest can be: a killed run left it."""
+
+_IFF_LOOPBACK = 8
+
+
+class Ends(NamedTuple):
+    """Where a link of ours is, for who acts on it: the outer end, and the one that the container sees (the same one if
+    it is no pair). `inner_ifindex` is 0 where the other end is lost."""
+
+    sandbox: str
+    ifindex: int
+    inner_sandbox: str
+    inner_ifindex: int
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What acting needs to know beyond the state. Kept up to date by who acts.
+
+    `places` are namespaces by sandbox (the host's is not among them), `links` those of ours by path, `foreign` the
+    indexes of the host's other links by name. `misplaced` are the paths of links that are in a scratch group.
+    """
+
+    project: str
+    places: dict[str, Place] = field(default_factory=dict)
+    links: dict[str, Ends] = field(default_factory=dict)
+    foreign: dict[str, int] = field(default_factory=dict)
+    misplaced: list[str] = field(default_factory=list)
+
+
+class _Own(NamedTuple):
+    """A link of ours, or one end of it, as found. `mark` is None for a half-made one."""
+
+    look: Look
+    row: LinkRow
+    mark: Mark | None
+
+
+@dataclass(slots=True)
+class View:
+    """The looks, seen by one project. `symbols` are the sandboxes' names by cookie, the host's among them."""
+
+    looks: Looks
+    scope: Scope
+    symbols: dict[int, str] = field(default_factory=dict)
+    inventory: Inventory = field(init=False)
+    paths: dict[tuple[int, int], str] = field(default_factory=dict)
+    """The path of the link whose end has that index in the namespace with that cookie."""
+
+    def __post_init__(self) -> None:
+        self.inventory = Inventory(self.scope.project)
+        self._name_sandboxes()
+
+    def resources(self) -> Iterator[Resource]:
+        """Yield what there is of the project in namespaces: sandboxes, links, addresses and routes."""
+        yield from self._sandboxes()
+        yield from self._links()
+        yield from self._addresses()
+        yield from self._routes()
+
+    def everywhere(self) -> Iterator[Look]:
+        yield self.looks.host
+        yield from self.looks.others
+
+    def sandbox_of(self, look: Look, path: str) -> str:
+        """Return the sandbox by which a namespace goes as the place of a link: the link's own container's if it is
+        there, since several containers can be in one namespace."""
+        if len(look.containers) > 1:
+            container = path.partition("#")[0].rpartition("/")[0]
+            if container in look.containers:
+                return container
+        return self.symbols[look.cookie]
+
+    # --- sandboxes
+
+    def _name_sandboxes(self) -> None:
+        host, places = self.looks.host, self.inventory.places
+        self.symbols[host.cookie] = HOST
+        for look in self.looks.others:
+            for container in look.containers:
+                places[container] = look.place
+            if look.containers:
+                self.symbols[look.cookie] = look.containers[0]
+        for look in self.looks.others:
+            if look.containers:
+                continue
+            found, name = self.marked(look), f"@{look.cookie}"
+            if found and found.path not in places and found.path not in self.scope.sandboxes:
+                name = found.path
+            self.symbols[look.cookie] = name
+            places[name] = look.place
+
+    def marked(self, look: Look) -> Mark | None:
+        """Return the mark of a namespace that this project made."""
+        found = marks.mark(look.loopback.alias)
+        return found if found and found.project == self.scope.project else None
+
+    def _made(self, look: Look) -> bool:
+        """Whether it is a namespace of this project's, by mark and by name: one without a name may be another host's,
+        where netapply has run for a project of the same name."""
+        return look.reference.startswith("netns:") and self.marked(look) is not None
+
+    def _sandboxes(self) -> Iterator[Netns]:
+        for look in self.looks.others:
+            ours, up = self.marked(look) is not None, look.loopback.up
+            for container in look.containers:
+                reference = self.scope.sandboxes[container]
+                if ours or not reference.create:
+                    yield Netns(container, str(reference), not ours, up, look.busy)
+            if not look.containers and self._made(look):
+                yield Netns(self.symbols[look.cookie], look.reference, False, up, look.busy)
+        for name, mark in self.looks.leftovers.items():
+            if mark.partition("/")[0] == self.scope.project:
+                yield Netns(HALF_MADE + name, f"netns:{name}", False, None, False)
+
+    # --- links
+
+    def _links(self) -> Iterator[Link]:
+        own = [one for look in self.everywhere() for one in self._own_of(look)]
+        inner_ends = self._pairs(own)
+        consumed = {(one.look.cookie, one.row.ifindex) for one in inner_ends.values()}
+        names = {(look.cookie, row.ifindex): row.name for look in self.everywhere() for row in look.links}
+        mine = [
+            one
+            for one in own
+            if (one.look.cookie, one.row.ifindex) not in consumed
+            and (one.look is self.looks.host or one.row.kind != "veth")  # the other end is not in this host
+        ]
+        taken: set[str] = set()
+        paths: list[str] = []
+        for one in mine:
+            path = one.mark.path if one.mark else ""
+            if not path or path in taken:
+                where = self.symbols[one.look.cookie]
+                path = HALF_MADE + one.row.name + (f"@{where}" if where else "")
+            taken.add(path)
+            paths.append(path)
+            self._remember(one, inner_ends.get((one.look.cookie, one.row.ifindex)), path)
+        for one, path in zip(mine, paths, strict=True):
+            yield self._link(one, inner_ends.get((one.look.cookie, one.row.ifindex)), path, names)
+
+    def _own_of(self, look: Look) -> Iterator[_Own]:
+        """Yield the links of ours: by their marks, and in other namespaces by what ties them to the host, too.
+
+        A namespace may be a host itself, where netapply has run for a project of the same name.
+        """
+        host = look is self.looks.host
+        for row in look.links:
+            if row.flags & _IFF_LOOPBACK:
+                continue
+            found = marks.mark(row.alias)
+            ours = found.project == self.scope.project if found else row.group in marks.GROUPS and not row.alias
+            if ours and (host or _leads_to_host(look, row)):
+                yield _Own(look, row, found)
+            elif host:
+                self.inventory.foreign[row.name] = row.ifindex
+
+    def _pairs(self, own: list[_Own]) -> dict[tuple[int, int], _Own]:
+        """Return the inner ends of veth pairs, by cookie and index of their outer ends, which are in the host.
+
+        Each end gives the other's index. That the other is in the same pair is sure enough when it says so too: an
+        index of the host's is given once, and the marks must agree.
+        """
+        host = self.looks.host
+        ends: dict[tuple[int, int], list[_Own]] = {}
+        for one in own:
+            if one.row.kind == "veth":
+                ends.setdefault((one.row.below, one.row.ifindex), []).append(one)
+        pairs: dict[tuple[int, int], _Own] = {}
+        consumed: set[tuple[int, int]] = set()
+        for outer in own:
+            if outer.row.kind != "veth" or outer.look is not host or (host.cookie, outer.row.ifindex) in consumed:
+                continue
+            same = [
+                one
+                for one in ends.get((outer.row.ifindex, outer.row.below), ())
+                if (one.look is host) == (outer.row.below_nsid is None)
+                and (one.mark is None or outer.mark is None or one.mark.path == outer.mark.path)
+            ]
+            if same:
+                inner = max(same, key=lambda one: one.mark is not None)
+                pairs[host.cookie, outer.row.ifindex] = inner
+                consumed.add((inner.look.cookie, inner.row.ifindex))
+        return pairs
+
+    def _remember(self, one: _Own, inner: _Own | None, path: str) -> None:
+        end = inner or one
+        sandbox, inner_sandbox = self.sandbox_of(one.look, path), self.sandbox_of(end.look, path)
+        lost = inner is None and one.row.kind == "veth"
+        if one.mark and one.row.group in marks.SCRATCH_GROUPS:
+            self.inventory.misplaced.append(path)
+        self.inventory.links[path] = Ends(sandbox, one.row.ifindex, inner_sandbox, 0 if lost else end.row.ifindex)
+        self.paths[one.look.cookie, one.row.ifindex] = path
+        self.paths[end.look.cookie, end.row.ifindex] = path
+
+    def _link(self, one: _Own, inner: _Own | None, path: str, names: Mapping[tuple[int, int], str]) -> Link:
+        look, row, mark = one
+        veth = row.kind == "veth"
+        end = inner or one
+        return Link(
+            path=path,
+            kind=row.kind,
+            sandbox=self.sandbox_of(look, path),
+            name=row.name,
+            mtu=row.mtu,
+            mac=row.mac,
+            up=row.up,
+            master=self._reference(look.cookie, row.master, names) if row.master else None,
+            parent=None if veth or not row.below else self._parent(look, row, names),
+            options=kinds.decode(kinds.KINDS.get(row.kind, {}), row.data),
+            port=kinds.decode(kinds.PORT, row.port_data),
+            peer=self._peer(inner, path) if inner else None,
+            ipv6=row.ipv6,
+            sysctls=end.look.sysctls.get(end.row.ifindex, {}),
+            tags=mark.tags if mark else (),
+        )
+
+    def _peer(self, inner: _Own, path: str) -> Peer:
+        row = inner.row
+        return Peer(self.sandbox_of(inner.look, path), row.name, row.mtu, row.mac, row.up, row.ipv6)
+
+    def _parent(self, look: Look, row: LinkRow, names: Mapping[tuple[int, int], str]) -> str | None:
+        """Return the reference of the link that it stands on, None where that is neither in the host nor known."""
+        if row.below_nsid is None:
+            return self._reference(look.cookie, row.below, names)
+        if row.below_nsid == look.host_nsid:
+            return self._reference(self.looks.host.cookie, row.below, names)
+        return None
+
+    def _reference(self, cookie: int, index: int, names: Mapping[tuple[int, int], str]) -> str | None:
+        if path := self.paths.get((cookie, index)):
+            return path
+        name = names.get((cookie, index))
+        if name is None:
+            return None
+        return f"/{name}" if cookie == self.looks.host.cookie else f"/{self.symbols[cookie]}/{name}"
+
+    # --- addresses and routes
+
+    def _addresses(self) -> Iterator[Address]:
+        for look in self.everywhere():
+            for row in look.addresses:
+                if row.protocol == ROUTE_PROTOCOL and (path := self.carrier(look, row.ifindex)):
+                    yield Address(path, row.address)
+
+    def carrier(self, look: Look, index: int) -> str | None:
+        """Return the path of the link of ours of which this is the end that carries addresses."""
+        path = self.paths.get((look.cookie, index))
+        if path is None:
+            return None
+        ends = self.inventory.links[path]
+        return path if ends.inner_ifindex == index and self.sandbox_of(look, path) == ends.inner_sandbox else None
+
+    def _routes(self) -> Iterator[Route]:
+        for look in self.everywhere():
+            for row in look.routes:
+                if row.protocol == ROUTE_PROTOCOL and (found := self.own_route(look, row)):
+                    yield found
+
+    def own_route(self, look: Look, row: RouteRow) -> Route | None:
+        """Return a route as one of ours: by its link, or by its namespace if it leads nowhere."""
+        if row.type != "unicast":
+            if not look.containers and not self._made(look):
+                return None
+            return Route(self.symbols[look.cookie], row.destination, None, None, row.metric, row.type)
+        path = self.paths.get((look.cookie, row.link))
+        if path is None:
+            return None
+        return Route(self.sandbox_of(look, path), row.destination, row.via, path, row.metric)
+
+
+def _leads_to_host(look: Look, row: LinkRow) -> bool:
+    """Whether what a link stands on, or its other end, is in the host's namespace.
+
+    In a sandbox of the scope a veth is believed to be so: its mark and both indexes will have to agree.
+    """
+    if row.below_nsid is None:
+        return False
+    return row.below_nsid == look.host_nsid or (look.host_nsid is None and row.kind == "veth" and bool(look.containers))

@@ -1,0 +1,115 @@
+"""Making and deleting the namespaces of containers, and keeping deleted ones until that can't be regretted any more."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+
+from ..errors import NetapplyError, OperationFailed
+from ..resources import Netns
+from . import marks, namespaces, rtnetlink
+from .looking import inodes_of_processes
+from .namespaces import Place, Trap, refuse
+from .netlink import Socket
+from .observing import HALF_MADE, Inventory
+from .steps import failure
+
+
+class Sandboxes:
+    """The namespaces that one host made and deleted. `home` is a descriptor of the host's own."""
+
+    def __init__(self, home: int, trap: Trap) -> None:
+        self._home, self._trap = home, trap
+        self._held: dict[str, int] = {}
+        self.inventory = Inventory("")
+
+    def create(self, wanted: Sequence[Netns]) -> list[NetapplyError | None]:
+        """Make namespaces, or put back those that were deleted. Each is marked before it has a name."""
+        outcomes: list[NetapplyError | None] = []
+        try:
+            namespaces.prepare_names(self._trap)
+        except OSError as refused:
+            return [refuse(refused, namespaces.NAMES)] * len(wanted)
+        with namespaces.back_to(self._home):
+            for netns in wanted:
+                try:
+                    self._create(netns)
+                    outcomes.append(None)
+                except OSError as refused:
+                    outcomes.append(refuse(refused, f"namespace {_name(netns)}"))
+                except NetapplyError as error:
+                    outcomes.append(error)
+        return outcomes
+
+    def _create(self, netns: Netns) -> None:
+        """Make one and leave the thread in it. Raises OSError and NetapplyError."""
+        name = _name(netns)
+        if netns.adopted or not netns.reference.startswith("netns:"):
+            raise OperationFailed(f"container {netns.sandbox} has no namespace: {netns.reference}", errno.ENOENT)
+        mark = marks.alias(self.inventory.project, netns.sandbox)
+        if name in self._held:
+            namespaces.claim(name, mark, self._trap)
+            namespaces.bind(f"/proc/thread-self/fd/{self._held[name]}", name, self._trap)
+            os.close(self._held.pop(name))
+            self.inventory.places[netns.sandbox] = Place(namespaces.path_of(name))
+            return
+        self._trap(f"make namespace {name}")
+        namespaces.unshare()
+        with Socket() as door:
+            body = rtnetlink.link(index=rtnetlink.LOOPBACK, alias=mark, up=netns.loopback_up)
+            self._trap(f"mark namespace {name}")
+            (answer,) = door.send([rtnetlink.set_link(body)])
+            if answer.errno:
+                raise failure(f"lo of namespace {name}", answer)
+            cookie = door.cookie
+        namespaces.claim(name, mark, self._trap)
+        namespaces.bind("/proc/thread-self/ns/net", name, self._trap)
+        self.inventory.places[netns.sandbox] = Place(namespaces.path_of(name), cookie)
+
+    def delete(self, doomed: Sequence[Netns]) -> list[NetapplyError | None]:
+        """Take namespaces' names away and keep the namespaces. One with processes in it is left alone (EBUSY)."""
+        lived_in = inodes_of_processes()
+        outcomes: list[NetapplyError | None] = []
+        with namespaces.back_to(self._home):
+            for netns in doomed:
+                try:
+                    self._delete(netns, lived_in)
+                    outcomes.append(None)
+                except OSError as refused:
+                    outcomes.append(refuse(refused, f"namespace {_name(netns)}"))
+                except NetapplyError as error:
+                    outcomes.append(error)
+        return outcomes
+
+    def _delete(self, netns: Netns, lived_in: dict[int, int]) -> None:
+        name = _name(netns)
+        if netns.adopted or not netns.reference.startswith("netns:"):
+            raise OperationFailed(f"namespace {netns.reference} is not ours to delete (EBUSY)", errno.EBUSY)
+        if netns.sandbox.startswith(HALF_MADE):
+            namespaces.remove_name(name, self._trap)
+            return
+        place = self.inventory.places.get(netns.sandbox, Place(namespaces.path_of(name)))
+        descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_ino in lived_in:
+                raise OperationFailed(f"processes live in namespace {name} (EBUSY)", errno.EBUSY)
+            namespaces.setns(descriptor)
+            with Socket(looking=True) as door:
+                if place.cookie not in (None, door.cookie):
+                    raise OperationFailed(f"namespace {name} has become another one meanwhile", errno.ESTALE)
+            namespaces.remove(name, self._trap)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._held[name] = descriptor
+
+    def release(self) -> None:
+        """Let the deleted namespaces go."""
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+
+def _name(netns: Netns) -> str:
+    return netns.reference.removeprefix("netns:")
