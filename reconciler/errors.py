@@ -6,7 +6,7 @@ anything else that escapes is a bug of ours (70). A message says what is wrong a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 
@@ -19,6 +19,17 @@ class Position(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+def source_line(sources: Mapping[str, str], position: Position) -> str | None:
+    """Return the line at a position, without its end, from texts by file name; None where there is no such line.
+
+    A line ends where YAML 1.1, 5.4 says so: that is how the parser counts.
+    """
+    import re
+
+    lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", sources.get(position.file, ""))
+    return lines[position.line - 1] if position.file in sources and position.line <= len(lines) else None
 
 
 class Problem(NamedTuple):
@@ -39,13 +50,21 @@ class NetapplyError(Exception):
 
 
 class ManifestError(NetapplyError):
-    """The manifest's author must act. Carries every problem found, in file order, not only the first."""
+    """The manifest's author must act. Carries every problem found, in file order, not only the first.
+
+    `sources` are the texts of the files by their names, so that `line_of` can show the line of a problem.
+    """
 
     exit_code = 65
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], sources: Mapping[str, str] | None = None) -> None:
         self.problems = tuple(sorted(set(problems)))
+        self.sources = dict(sources or {})
         super().__init__("\n".join(map(str, self.problems)))
+
+    def line_of(self, position: Position) -> str | None:
+        """Return the source line at a position, without its end; None where the text is not known."""
+        return source_line(self.sources, position)
 
 
 class Refused(NetapplyError):

@@ -81,7 +81,8 @@ class ContainerSpec:
 class Manifest:
     """One or several manifest files, merged. `position` finds where something is said, by its path in the document.
 
-    `position("networks", "front", "mtu")` falls back to the nearest parent that the files do say.
+    `position("networks", "front", "mtu")` falls back to the nearest parent that the files do say. `sources` are the
+    texts of the files by name (`errors.source_line` finds a position's line in them).
     """
 
     project: str
@@ -89,3 +90,4 @@ class Manifest:
     containers: Mapping[str, ContainerSpec]
     position: Callable[..., Position] = field(compare=False)
     default_address_pools: tuple[AddressPool, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

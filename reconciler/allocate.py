@@ -1,0 +1,336 @@
+"""From a manifest and one look at the host to a topology: all that the manifest leaves open is settled here.
+
+What is pinned is taken as it is, what stands on the host already stays, and the rest derives from names, so that no
+container or network renumbers another (docs/addresses.md). Errors are those that take the host to find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from . import ipam
+from .addressing import DEFAULT_METRIC
+from .errors import HostLacks, ManifestError, Problem
+from .host import Observation
+from .manifest.model import ContainerSpec, EndpointSpec, Manifest
+from .naming import mac_address
+from .networks import Endpoint, Network, StaticRoute, Topology
+from .resources import Key, Link, Netns, State
+from .segments import Segment, segments
+from .subnets import Room, config_path
+
+
+def allocate(manifest: Manifest, observation: Observation) -> Topology:
+    """Return the topology that the manifest means on this host.
+
+    Raises ManifestError with all problems at once, and HostLacks for links that must exist and do not.
+    """
+    settled = segments(manifest, observation)
+    problems = [*settled.problems, *_misplaced(manifest, observation, settled.networks)]
+    addresses = _addresses(manifest, settled.networks, problems)
+    endpoints = list(_endpoints(manifest, observation, settled.networks, addresses, problems))
+    if problems:
+        raise ManifestError(problems, manifest.sources)
+    if settled.lacks:
+        raise HostLacks("\n".join(settled.lacks))
+    facts = observation.facts
+    return Topology(
+        project=manifest.project,
+        sandboxes=tuple(
+            Netns(name, str(container.sandbox), adopted=not container.sandbox.create)
+            for name, container in sorted(manifest.containers.items())
+            if name not in facts.pending and not _in_host(container, observation)
+        ),
+        networks=tuple(_networks(manifest, observation, settled.networks, endpoints)),
+        pending={name: why for name, why in facts.pending.items() if name in manifest.containers},
+    )
+
+
+def _in_host(container: ContainerSpec, observation: Observation) -> bool:
+    return container.sandbox.kind == "host" or container.name in observation.facts.in_host
+
+
+def _misplaced(manifest: Manifest, observation: Observation, networks: Mapping[str, Segment]) -> Iterator[Problem]:
+    """Yield the containers whose networks want them in the host's namespace, or out of it, where they are not."""
+    for name, container in manifest.containers.items():
+        if name in observation.facts.pending:
+            continue
+        in_host = _in_host(container, observation)
+        for endpoint in container.endpoints:
+            network = networks[endpoint.network]
+            if network.traits.in_host and not in_host:
+                yield Problem(
+                    manifest.position("containers", name, "sandbox"),
+                    f"container {name} has a network namespace of its own, and network {endpoint.network} "
+                    f"(driver {network.spec.driver}) is for containers in the host's",
+                    "attach it to another network, or run it in the host's namespace",
+                )
+            elif in_host and not network.traits.in_host:
+                yield Problem(
+                    manifest.position("containers", name, "networks", endpoint.network),
+                    f"container {name} is in the host's own network namespace, which network {endpoint.network} "
+                    "can't be attached to",
+                    "use a network of the driver host, or give the container a namespace of its own",
+                )
+
+
+class _Placed(NamedTuple):
+    """An address of an endpoint, and the subnet that it is in."""
+
+    room: Room
+    address: str
+
+    @property
+    def with_length(self) -> str:
+        return f"{self.address}/{self.room.prefix.length}"
+
+
+def _addresses(
+    manifest: Manifest, networks: Mapping[str, Segment], problems: list[Problem]
+) -> dict[tuple[str, str], list[_Placed]]:
+    """Return the addresses of each endpoint by container and network, IPv4 first, pinned ones before dynamic ones."""
+    members: dict[str, list[EndpointSpec]] = {name: [] for name in networks}
+    for container in manifest.containers.values():
+        for endpoint in container.endpoints:
+            members[endpoint.network].append(endpoint)
+    result: dict[tuple[str, str], list[_Placed]] = {
+        (endpoint.container, name): [] for name, endpoints in members.items() for endpoint in endpoints
+    }
+    for name, network in networks.items():
+        pinned = _pinned(manifest, network, members[name], problems)
+        for family in (4, 6):
+            dynamic = _dynamic(manifest, network, family, members[name], pinned[family], problems)
+            for holder, place in (*pinned[family], *dynamic):
+                result[holder, name].append(place)
+    return result
+
+
+def _pinned(
+    manifest: Manifest, network: Segment, members: Sequence[EndpointSpec], problems: list[Problem]
+) -> dict[int, list[tuple[str, _Placed]]]:
+    """Return the pinned addresses by family, each with its container; one that fits no subnet is a problem."""
+    result: dict[int, list[tuple[str, _Placed]]] = {4: [], 6: []}
+    for endpoint in members:
+        for address in endpoint.addresses:
+            family, value = ipam.address(address)
+            room = network.room_of(family, value)
+            position = ("containers", endpoint.container, "networks", endpoint.network, f"ipv{family}_address")
+            if room is None:
+                subnets = ", ".join(str(room.prefix) for room in network.rooms if room.prefix.family == family)
+                problems.append(
+                    Problem(
+                        manifest.position(*position),
+                        f"{address} is in no subnet of network {endpoint.network} ({subnets or 'it has none'})",
+                        f"give the network the subnet in networks.{endpoint.network}.ipam.config",
+                    )
+                )
+            elif value == room.gateway:
+                problems.append(
+                    Problem(
+                        manifest.position(*position),
+                        f"{address} is the gateway of network {endpoint.network}",
+                        "pin another address, or set the gateway in ipam.config",
+                    )
+                )
+            else:
+                result[family].append((endpoint.container, _Placed(room, address)))
+    return result
+
+
+def _dynamic(
+    manifest: Manifest,
+    network: Segment,
+    family: int,
+    members: Sequence[EndpointSpec],
+    pinned: Sequence[tuple[str, _Placed]],
+    problems: list[Problem],
+) -> Iterator[tuple[str, _Placed]]:
+    """Yield an address of the family for each container that has none pinned; exhaustion is a problem."""
+    rooms = [room for room in network.rooms if room.prefix.family == family]
+    if not rooms:
+        return
+    fixed = {container for container, _ in pinned}
+    present = {endpoint.container for endpoint in members}
+    held = network.held(family)
+    wanting = {name: held.get(name, ()) for name in present if name not in fixed}
+    reserved = {ipam.address(place.address)[1] for _, place in pinned}
+    found = ipam.places(
+        [room.dynamic for room in rooms if room.dynamic[0] <= room.dynamic[1]],
+        wanting,
+        reserved=reserved.union(*(room.reserved for room in rooms)),
+        avoided={value for name, values in held.items() if name and name not in present for value in values},
+        words=(manifest.project, network.spec.name),
+    )
+    for name, value in found.items():
+        room = rooms[0] if len(rooms) == 1 else next(room for room in rooms if value in room.prefix)
+        yield name, _Placed(room, ipam.text(family, value))
+    if left := sorted(wanting.keys() - found.keys()):
+        problems.append(
+            Problem(
+                manifest.position(*config_path(network.spec.name, rooms[0].entry)),
+                f"network {network.spec.name} has no IPv{family} address left for "
+                + (f"container {left[0]}" if len(left) == 1 else f"{len(left)} containers, {left[0]} among them"),
+                "widen the subnet or its ip_range",
+            )
+        )
+
+
+def _endpoints(
+    manifest: Manifest,
+    observation: Observation,
+    networks: Mapping[str, Segment],
+    addresses: Mapping[tuple[str, str], Sequence[_Placed]],
+    problems: list[Problem],
+) -> Iterator[Endpoint]:
+    """Yield the endpoints of all containers, in the order of the containers' names."""
+    macs = {end.mac_address for one in manifest.containers.values() for end in one.endpoints if end.mac_address}
+    leaving = _leaving(manifest, observation.state)
+    with_routes = any(network.spec.routes for network in networks.values())
+    for name, container in sorted(manifest.containers.items()):
+        interfaces = _interfaces(container, observation, leaving.get(name, ()))
+        ways_out = _ways_out(container, networks, addresses)
+        if with_routes:
+            problems += _without_doubles(manifest, container, networks, ways_out)
+        for spec in container.endpoints:
+            placed = addresses[name, spec.network]
+            network = networks[spec.network]
+            yield Endpoint(
+                container=name,
+                network=spec.network,
+                interface_name="" if network.traits.in_host else interfaces[spec.network],
+                mac="" if network.traits.in_host else spec.mac_address or _mac(manifest.project, spec, macs),
+                addresses=(*(one.with_length for one in placed), *map(_link_local, spec.link_local_ips)),
+                routes=(*ways_out.get(spec.network, ()), *_by_others(network.spec.routes, placed)),
+                sysctls=spec.sysctls,
+                driver_opts=spec.driver_opts,
+            )
+
+
+def _by_others(routes: Sequence[StaticRoute], own: Sequence[_Placed]) -> Iterator[StaticRoute]:
+    """Yield the routes whose next hop is not the container itself: who is the router needs none to itself."""
+    addresses = {one.address for one in own}
+    yield from (route for route in routes if route.via not in addresses)
+
+
+def _link_local(address: str) -> str:
+    """Return a link-local address with its prefix length (RFC 3927, 2.1; RFC 4291, 2.5.6)."""
+    return f"{address}/64" if ":" in address else f"{address}/16"
+
+
+def _mac(project: str, spec: EndpointSpec, used: set[str]) -> str:
+    """Return the MAC derived from the names, the next one where another link has it, and add it to those used."""
+    path = f"{spec.container}/{spec.network}"
+    mac, attempt = mac_address(project, path), 0
+    while mac in used:
+        attempt += 1
+        mac = mac_address(project, f"{path}#{attempt}")
+    used.add(mac)
+    return mac
+
+
+def _leaving(manifest: Manifest, state: State) -> dict[str, list[str]]:
+    """Return, by container, the names of those links in it that the manifest has no more, but may not be gone yet."""
+    result: dict[str, list[str]] = {}
+    present = {(name, end.network) for name, one in manifest.containers.items() for end in one.endpoints}
+    for resource in state.values():
+        if type(resource) is Link and resource.inner[0] in manifest.containers:
+            container, _, network = resource.path.partition("#")[0].rpartition("/")
+            if (container, network) not in present:
+                result.setdefault(resource.inner[0], []).append(resource.inner[1])
+    return result
+
+
+def _interfaces(container: ContainerSpec, observation: Observation, leaving: Sequence[str]) -> dict[str, str]:
+    """Return the interface names by network: given, else as observed, else the first free one.
+
+    Only names such as are chosen here are kept as observed: another one was pinned once, or is somebody's renaming.
+    """
+    stem = "eth" if container.sandbox.kind == "netns" else "net"  # Docker itself counts eth0, eth1, ... in its own
+    result = {end.network: end.interface_name for end in container.endpoints if end.interface_name}
+    used = {*leaving, *result.values()}
+    for end in container.endpoints:
+        have = observation.state.get(Key("link", f"{container.name}/{end.network}"))
+        if end.network in result or not isinstance(have, Link) or have.inner[0] != container.name:
+            continue
+        name = have.inner[1]
+        if name not in used and name.startswith(stem) and name[len(stem) :].isdecimal():
+            result[end.network] = name
+            used.add(name)
+    number = 0
+    for end in sorted(container.endpoints, key=lambda end: -end.gw_priority):
+        if end.network in result:
+            continue
+        while (name := f"{stem}{number}") in used or Key("link", f"{container.name} {name}") in observation.facts.taken:
+            number += 1
+        result[end.network] = name
+        used.add(name)
+    return result
+
+
+def _ways_out(
+    container: ContainerSpec, networks: Mapping[str, Segment], addresses: Mapping[tuple[str, str], Sequence[_Placed]]
+) -> dict[str, tuple[StaticRoute, ...]]:
+    """Return the default routes by network: one per family, over the network that stands first for it."""
+    result: dict[str, tuple[StaticRoute, ...]] = {}
+    families: set[int] = set()
+    for end in sorted(container.endpoints, key=lambda end: (-end.gw_priority, end.network)):
+        for placed in addresses[container.name, end.network]:
+            route, family = placed.room.way_out, placed.room.prefix.family
+            if route and family not in families:
+                families.add(family)
+                result[end.network] = (*result.get(end.network, ()), route)
+    return result
+
+
+def _without_doubles(
+    manifest: Manifest,
+    container: ContainerSpec,
+    networks: Mapping[str, Segment],
+    ways_out: dict[str, tuple[StaticRoute, ...]],
+) -> Iterator[Problem]:
+    """Take away default routes that a declared one stands for; two declared ones to the same place are a problem."""
+    declared: dict[tuple[str, int], str] = {}
+    for end in sorted(container.endpoints, key=lambda end: end.network):
+        for route in networks[end.network].spec.routes:
+            other = declared.setdefault(_identity(route), end.network)
+            if other != end.network:
+                yield Problem(
+                    manifest.position("networks", end.network, "routes"),
+                    f"container {container.name} gets a route to {route.destination} from network {other} "
+                    f"and another one from {end.network}",
+                    "give one of them a metric",
+                )
+    for network, routes in ways_out.items():
+        ways_out[network] = tuple(route for route in routes if _identity(route) not in declared)
+
+
+def _identity(route: StaticRoute) -> tuple[str, int]:
+    family = 6 if ":" in route.destination else 4
+    return route.destination, DEFAULT_METRIC[family] if route.metric is None else route.metric
+
+
+def _networks(
+    manifest: Manifest, observation: Observation, networks: Mapping[str, Segment], endpoints: Sequence[Endpoint]
+) -> Iterator[Network]:
+    """Yield the networks in the order of their names, pending containers left out."""
+    present: dict[str, list[Endpoint]] = {name: [] for name in networks}
+    for endpoint in endpoints:
+        if endpoint.container not in observation.facts.pending:
+            present[endpoint.network].append(endpoint)
+    for name, network in sorted(networks.items()):
+        spec = network.spec
+        yield Network(
+            project=manifest.project,
+            name=name,
+            driver=spec.driver,
+            mtu=network.mtu,
+            options=spec.driver_opts,
+            subnets=tuple(room.subnet for room in network.rooms),
+            endpoints=tuple(present[name]),
+            internal=spec.internal,
+            external=spec.external,
+            protect=spec.protect,
+            allow=spec.allow,
+            default_parent=network.default_parent,
+        )

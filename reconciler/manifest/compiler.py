@@ -1,0 +1,415 @@
+"""A compiler for the part of JSON Schema that manifests use: one walk that checks a tree, types it and explains.
+
+jsonschema takes a hundred times as long, and can't say places. A test holds its verdict and this one's equal.
+`Plain` scalars become what the schema wants of them: `version: 1.10` stays a text where a text is wanted, 1400 becomes
+a number where a number is. yes, no, on and off become truth values where nothing but one is wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ..errors import Position, Problem
+from .tree import BROKEN, Map, Place, Plain, Seq, core
+
+Schema: TypeAlias = Mapping[str, Any]
+
+INVALID: Any = object()
+"""What a check returns for a value that the tree must not keep."""
+
+
+class Walk:
+    """What is found on one walk: the problems, and `faulty`, as (id() of a mapping, key), whose values have some.
+
+    `options` are the checks of driver_opts by driver, None for one that there is not.
+    """
+
+    __slots__ = ("faulty", "options", "problems")
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        self.faulty: set[tuple[int, str]] = set()
+        self.options: dict[str, Check | None] = {}
+
+    def add(self, at: Place, what: str, mend: str = "") -> None:
+        self.problems.append(Problem(Position(*at), what, mend))
+
+
+Check: TypeAlias = Callable[[Any, Place, str, Walk], Any]
+"""(value, its place, the key that it is under, walk) -> the typed value, or INVALID."""
+
+_CLASSES: dict[str, tuple[type, ...]] = {
+    "object": (Map,),
+    "array": (Seq,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+_NOUNS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
+_ANNOTATIONS = {
+    *("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "format"),
+    *("patternErrorMessage", "errorMessage", "markdownDescription", "$schema", "$id", "$defs"),
+}
+_KEYWORDS = {
+    *("type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum", "items", "minItems"),
+    *("maxItems", "uniqueItems", "properties", "required", "additionalProperties", "patternProperties"),
+    *("propertyNames", "minProperties", "dependentRequired", "oneOf", "not", "$ref"),
+}
+_TRUTH = {"yes": True, "on": True, "no": False, "off": False}
+
+
+def compiled(schema: Schema, defs: Mapping[str, Check] | None = None) -> Check:
+    """Return the check of a schema. `defs` are the checks that its "#/$defs/NAME" stand for."""
+    defs = {} if defs is None else defs
+    if "$ref" in schema:
+        return _reference(schema["$ref"].removeprefix("#/$defs/"), defs)
+    if not _is_ours(schema):
+        return _foreign(schema)
+    types = _types(schema)
+    settle = _settling(schema, types)
+    inner: dict[type, Check] = {}
+    makers = {Map: _object, Seq: _array, str: _string, int: _number, float: _number, bool: _single, type(None): _single}
+    for kind in types:
+        for one in _CLASSES[kind]:
+            inner[one] = makers[one](schema, defs)
+
+    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
+        if value.__class__ is Plain:
+            value = settle(value)
+        found = inner.get(value.__class__)
+        if found is None:
+            return _wrong_type(schema, types, value, at, key, walk)
+        return found(value, at, key, walk)
+
+    return check
+
+
+def _reference(name: str, defs: Mapping[str, Check]) -> Check:
+    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
+        return defs[name](value, at, key, walk)  # looked up late: it may not be compiled yet
+
+    return check
+
+
+def ecma(pattern: str) -> Callable[[str], object]:
+    """Return the search for a pattern in which $ is the very end, as in ECMA 262, and not before a last newline too."""
+    return re.compile(re.sub(r"(?<!\\)\$(?=$|\))", r"\\Z", pattern)).search
+
+
+def _is_ours(schema: Schema) -> bool:
+    keys = schema.keys() - _ANNOTATIONS
+    if not keys <= _KEYWORDS:
+        return False
+    if "not" in keys and schema["not"].keys() != {"enum"}:
+        return False
+    return all(one.keys() == {"required"} for one in schema.get("oneOf", ()))
+
+
+def _types(schema: Schema) -> tuple[str, ...]:
+    types = schema.get("type")
+    if types is None:
+        values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+        if values is None:
+            return tuple(_CLASSES)
+        return tuple(dict.fromkeys(kind for value in values for kind, of in _CLASSES.items() if type(value) in of))
+    return (types,) if isinstance(types, str) else tuple(types)
+
+
+def _settling(schema: Schema, types: Sequence[str]) -> Callable[[Plain], Any]:
+    """Return the function that makes of a scalar without quotes what the schema wants."""
+    texts = {value for value in schema.get("enum", ()) if isinstance(value, str)}
+    only_truth = "boolean" in types and "string" not in types
+    untyped = len(types) == len(_CLASSES)
+
+    def settle(value: Plain) -> Any:
+        text = str(value)
+        if text in texts:
+            return text
+        meant = core(text)
+        if meant is None or untyped:
+            return meant
+        for kind in types:
+            if kind == "string" and not texts:
+                return text
+            if type(meant) in _CLASSES[kind]:
+                return meant
+        if only_truth:
+            return _TRUTH.get(text.lower(), text if isinstance(meant, float) else meant)
+        return text if isinstance(meant, float) or "string" in types else meant
+
+    return settle
+
+
+def _wrong_type(schema: Schema, types: Sequence[str], value: Any, at: Place, key: str, walk: Walk) -> Any:
+    if value is BROKEN:
+        return INVALID
+    from .words import listed, shown
+
+    if value is None:
+        walk.add(at, f"{key} has no value", "give it one, or remove the line")
+        return INVALID
+    mend = schema.get("errorMessage", "")
+    if isinstance(value, str) and not mend:
+        meant = core(value)
+        if type(meant) is not str and any(type(meant) in _CLASSES[kind] for kind in types):
+            mend = "write it without quotes"
+    values = schema.get("enum")
+    nouns = dict.fromkeys(map(str, values)) if values else [_NOUNS[kind] for kind in types if kind != "null"]
+    walk.add(at, f"{key} must be {listed(nouns)}, not {shown(value)}", mend)
+    return INVALID
+
+
+def _allowed(schema: Schema) -> Callable[[Any, Place, str, Walk], bool] | None:
+    """Return the test for enum, const and not-enum, None where there is none."""
+    if not schema.keys() & {"enum", "const", "not"}:
+        return None
+    from .words import did_you_mean, listed, shown
+
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    typed = {(type(value), value) for value in values} if values is not None else None
+    barred = {(type(value), value) for value in schema.get("not", {}).get("enum", ())}
+
+    def test(value: Any, at: Place, key: str, walk: Walk) -> bool:
+        if typed is not None and (type(value), value) not in typed:
+            texts = [one for one in values or () if isinstance(one, str)]
+            mend = did_you_mean(value, texts) if isinstance(value, str) else ""
+            walk.add(at, f"{key} must be {listed(dict.fromkeys(map(str, values or ())))}, not {shown(value)}", mend)
+            return False
+        if (type(value), value) in barred:
+            walk.add(at, f"{key} can't be {shown(value)}")
+            return False
+        return True
+
+    return test
+
+
+def _single(schema: Schema, defs: Mapping[str, Check]) -> Check:
+    allowed = _allowed(schema)
+
+    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
+        return value if allowed is None or allowed(value, at, key, walk) else INVALID
+
+    return check
+
+
+def _string(schema: Schema, defs: Mapping[str, Check]) -> Check:
+    allowed = _allowed(schema)
+    search = ecma(schema["pattern"]) if "pattern" in schema else None
+    phrase = schema.get("patternErrorMessage") or f"which does not match {schema.get('pattern')}"
+    least, most = schema.get("minLength", 0), schema.get("maxLength")
+
+    def check(value: str, at: Place, key: str, walk: Walk) -> Any:
+        if allowed is not None and not allowed(value, at, key, walk):
+            return INVALID
+        if search is not None and not search(value):
+            from .words import shown
+
+            walk.add(at, f"{key} is {shown(value)}, {phrase}")
+            return INVALID
+        if len(value) < least or (most is not None and len(value) > most):
+            walk.add(at, f"{key} is {len(value)} letters long, and must be {_span(least, most)}")
+            return INVALID
+        return value
+
+    return check
+
+
+def _number(schema: Schema, defs: Mapping[str, Check]) -> Check:
+    allowed = _allowed(schema)
+    least, most = schema.get("minimum"), schema.get("maximum")
+
+    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
+        if allowed is not None and not allowed(value, at, key, walk):
+            return INVALID
+        if (least is not None and value < least) or (most is not None and value > most):
+            walk.add(at, f"{key} is {value}, and must be {_span(least, most)}")
+            return INVALID
+        return value
+
+    return check
+
+
+def _span(least: Any, most: Any) -> str:
+    if most is None:
+        return f"{least} at least"
+    return f"{most} at most" if least is None else f"between {least} and {most}"
+
+
+def _array(schema: Schema, defs: Mapping[str, Check]) -> Check:
+    item = compiled(schema["items"], defs) if "items" in schema else None
+    unique = schema.get("uniqueItems", False)
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    allowed = _allowed(schema)
+
+    def check(value: Seq, at: Place, key: str, walk: Walk) -> Any:
+        if allowed is not None and not allowed(value, at, key, walk):
+            return INVALID
+        if len(value) < least or (most is not None and len(value) > most):
+            walk.add(at, f"{key} has {len(value)} entries, and must have {_span(least, most)}")
+            return INVALID
+        if item is not None:
+            _items(value, key, item, walk)
+        if unique:
+            _unique(value, key, walk)
+        return value
+
+    return check
+
+
+def _items(value: Seq, key: str, item: Check, walk: Walk) -> None:
+    keep: list[int] = []
+    for index, at in enumerate(value.item_at):
+        if (typed := item(value[index], at, key, walk)) is not INVALID:
+            value[index] = typed
+            keep.append(index)
+    if len(keep) < len(value):
+        value[:] = [value[index] for index in keep]
+        value.item_at = [value.item_at[index] for index in keep]
+
+
+def _unique(value: Seq, key: str, walk: Walk) -> None:
+    seen: list[Any] = []
+    known: set[tuple[type, Any]] = set()
+    keep: list[int] = []
+    for index, one in enumerate(value):
+        is_known = (type(one), one) in known if isinstance(one, str | int) else one in seen
+        if is_known:
+            from .words import shown
+
+            walk.add(value.item_at[index], f"{key} names {shown(one)} twice", "remove one")
+            continue
+        keep.append(index)
+        if isinstance(one, str | int):
+            known.add((type(one), one))
+        else:
+            seen.append(one)
+    if len(keep) < len(value):
+        value[:] = [value[index] for index in keep]
+        value.item_at = [value.item_at[index] for index in keep]
+
+
+def _object(schema: Schema, defs: Mapping[str, Check]) -> Check:
+    properties = {name: compiled(one, defs) for name, one in schema.get("properties", {}).items()}
+    patterns = [(ecma(pattern), compiled(one, defs)) for pattern, one in schema.get("patternProperties", {}).items()]
+    names = compiled(schema["propertyNames"], defs) if "propertyNames" in schema else None
+    more = schema.get("additionalProperties", True)
+    rest = compiled(more, defs) if isinstance(more, Mapping) else None
+    whole = _whole_object(schema)
+    choices = [one["required"][0] for one in schema.get("oneOf", ())]
+
+    def check(value: Map, at: Place, key: str, walk: Walk) -> Any:
+        problems = walk.problems
+        drop: list[str] = []
+        unknown: list[str] = []  # what was probably meant by unknown keys
+        for name, one in value.items():
+            count = len(problems)
+            found = properties.get(name)
+            if names is not None and names(name, value.key_at[name], "the name", walk) is INVALID:
+                drop.append(name)
+            if found is None:
+                if any(search(name) for search, _ in patterns):
+                    continue
+                if rest is None:
+                    if more is False:
+                        unknown.append(_unknown(name, schema, value.key_at[name], walk))
+                        drop.append(name)
+                    continue
+                found = rest
+            typed = found(one, value.value_at[name], name, walk)
+            if typed is INVALID:
+                drop.append(name)
+            elif typed is not one:
+                value[name] = typed
+            if typed is INVALID or len(problems) > count:
+                walk.faulty.add((id(value), name))
+        sound = whole is None or whole(value, at, key, walk, unknown)
+        if drop:
+            for name in drop:
+                value.pop(name, None)
+            sound = sound and all(name in value for name in schema.get("required", ()))
+            sound = sound and (not choices or any(name in value for name in choices))
+        return value if sound else INVALID
+
+    return check
+
+
+def _whole_object(schema: Schema) -> Callable[[Map, Place, str, Walk, Sequence[str]], bool] | None:
+    """Return the test of what a mapping as a whole must be, None where that is nothing.
+
+    Its last argument are the keys that were probably meant by unknown ones: they are not said to be missing as well.
+    """
+    if not schema.keys() & {"required", "minProperties", "dependentRequired", "oneOf", "enum", "const", "not"}:
+        return None
+    from .words import listed
+
+    required, least = schema.get("required", ()), schema.get("minProperties", 0)
+    choice = [one["required"][0] for one in schema.get("oneOf", ())]
+    title = schema.get("title", "")
+    mend = schema.get("errorMessage", "")
+
+    def test(value: Map, at: Place, key: str, walk: Walk, unknown: Sequence[str]) -> bool:
+        count = len(walk.problems)
+        for name in required:
+            if name not in value and name not in unknown:
+                walk.add(at, f"the {title or key} has no {name}", f"add {name}: ...")
+        given = [name for name in choice if name in value]
+        if len(value) < least:
+            walk.add(at, f"{key} is empty", mend)
+        elif choice and len(given) != 1 and (given or not unknown):
+            walk.add(at, f"{key} takes one of {listed(choice)}" + (", not both" if given else ""), mend)
+        for name, needed in schema.get("dependentRequired", {}).items():
+            if name in value and not all(one in value for one in needed):
+                walk.add(value.key_at[name], f"{name} goes with {listed(needed, 'and')} only", "remove it")
+        if choice and len(given) != 1:
+            return False
+        return len(walk.problems) == count and all(name in value for name in required)
+
+    return test
+
+
+def _unknown(name: str, schema: Schema, at: Place, walk: Walk) -> str:
+    """Say that there is no such key, and return the one that was probably meant."""
+    from .unknown import unknown_key
+
+    what, mend = unknown_key(name, schema)
+    walk.add(at, what, mend)
+    return mend.removeprefix("did you mean ").removesuffix("?")
+
+
+def _foreign(schema: Schema) -> Check:
+    """Return the check of a driver's schema that uses more of JSON Schema than is compiled here."""
+
+    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
+        import jsonschema
+
+        if value is BROKEN:
+            return INVALID
+        value = _settled(value)
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
+            walk.add(at, f"{key}: {error.message}")
+            return INVALID
+        return value
+
+    return check
+
+
+def _settled(value: Any) -> Any:
+    if isinstance(value, Plain):
+        return core(value)
+    if isinstance(value, Map):
+        for key in value:
+            value[key] = _settled(value[key])
+    elif isinstance(value, Seq):
+        value[:] = [_settled(one) for one in value]
+    return value

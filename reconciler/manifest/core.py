@@ -1,0 +1,316 @@
+"""The schema of manifests: the one place that says what is allowed, drivers' options aside.
+
+`reconciler.manifest.schema` composes those in; `reconciler.manifest.compiler` compiles it. Of a list of types the first
+that fits is what a value without quotes becomes. `patternErrorMessage` and `errorMessage` are annotations of
+yaml-language-server's: what a value is not, and what mends it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_MANY = 64
+"""The most entries of lists that are compared each with each."""
+
+_NAME = {
+    "type": "string",
+    "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$",
+    "patternErrorMessage": "not a name of letters, digits, _ . and - that begins with a letter or digit",
+}
+_ADDRESSES = {"type": ["string", "array"], "items": {"type": "string"}, "minItems": 1, "maxItems": _MANY}
+_PREFIX = {
+    "type": "string",
+    "pattern": "^[0-9A-Fa-f:.]+/[0-9]+$",
+    "patternErrorMessage": "not a prefix such as 10.20.0.0/24 or fd00:20::/64",
+}
+_LABELS: dict[str, Any] = {
+    "description": "Notes for people and tools; netapply does nothing with them. A mapping or a list of KEY=VALUE.",
+    "type": ["object", "array", "null"],
+    "additionalProperties": {
+        "type": ["string", "number", "boolean", "null"],
+        "description": "The label's value.",
+    },
+    "items": {"type": "string", "pattern": "^[^=]+(=|$)", "patternErrorMessage": "not of the form KEY=VALUE"},
+}
+
+_IPAM_CONFIG: dict[str, Any] = {
+    "title": "ipam.config entry",
+    "description": "One subnet of the network, and which of its addresses are for what.",
+    "type": "object",
+    "required": ["subnet"],
+    "additionalProperties": False,
+    "properties": {
+        "subnet": {
+            **_PREFIX,
+            "description": "The prefix, such as 10.20.0.0/24; 0.0.0.0/24 or ::/64: one of that size from the pools.",
+        },
+        "ip_range": {**_PREFIX, "description": "The part of the subnet that addresses not pinned are taken from."},
+        "gateway": {"type": "string", "description": "The address of the router in the subnet."},
+        "aux_addresses": {
+            "description": "Addresses by name that are others' and never given to a container.",
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "string", "description": "The address."},
+        },
+    },
+}
+
+_ROUTE: dict[str, Any] = {
+    "title": "route",
+    "description": "A static route that the network's containers get.",
+    "type": "object",
+    "required": ["destination"],
+    "additionalProperties": False,
+    "properties": {
+        "destination": {**_PREFIX, "description": "The prefix that is routed."},
+        "via": {"type": "string", "description": "The next hop; left out, the destination is on the link itself."},
+        "type": {
+            "enum": ["unicast", "blackhole", "unreachable", "prohibit"],
+            "default": "unicast",
+            "description": "unicast: by the network; blackhole, unreachable, prohibit: nowhere, silently or with an "
+            "ICMP error.",
+        },
+        "metric": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 4294967295,
+            "description": "The route's priority: of two to one destination the lower one is taken.",
+        },
+    },
+}
+
+_NETWORK: dict[str, Any] = {
+    "title": "network",
+    "description": "A network; with nothing said, a bridge with a subnet from the pools.",
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "properties": {
+        "driver": {"type": "string", "default": "bridge", "description": "What the network is made of."},
+        "driver_opts": {"type": ["object", "null"], "description": "The driver's own options."},
+        "enable_ipv4": {"type": "boolean", "default": True, "description": "Whether containers have IPv4 addresses."},
+        "enable_ipv6": {
+            "type": "boolean",
+            "description": "Whether containers have IPv6 addresses; left out, true where an IPv6 subnet is given.",
+        },
+        "internal": {
+            "type": "boolean",
+            "default": False,
+            "description": "No way out or in: no default route, and the firewall drops both ways.",
+        },
+        "external": {
+            "type": "boolean",
+            "default": False,
+            "description": "The network's link is somebody else's: it must exist, and is never changed or removed.",
+        },
+        "protect": {
+            "type": "boolean",
+            "default": False,
+            "description": "Refuse every plan that would delete or replace the network or its endpoints.",
+        },
+        "mtu": {
+            "type": "integer",
+            "minimum": 68,
+            "maximum": 65535,
+            "description": "MTU in bytes; left out, that of the default route's link less the driver's overhead.",
+        },
+        "ipam": {
+            "title": "ipam",
+            "description": "The network's subnets.",
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {
+                "config": {
+                    "description": "One entry for each subnet, of either family.",
+                    "type": ["array", "null"],
+                    "maxItems": _MANY,
+                    "items": {"$ref": "#/$defs/ipam_config"},
+                }
+            },
+        },
+        "allow": {
+            "description": "Networks that this one may open connections to; they may only answer.",
+            "type": ["array", "null"],
+            "uniqueItems": True,
+            "items": {"type": "string", "description": "The name of a network."},
+        },
+        "routes": {
+            "description": "Static routes that the network's containers get.",
+            "type": ["array", "null"],
+            "items": {"$ref": "#/$defs/route"},
+        },
+        "no_default_route": {
+            "type": "boolean",
+            "default": False,
+            "description": "Never let this network carry a container's default route.",
+        },
+        "metric": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 4294967295,
+            "description": "The priority of the default route by this network.",
+        },
+        "labels": _LABELS,
+    },
+}
+
+_ENDPOINT: dict[str, Any] = {
+    "title": "container's network",
+    "description": "How a container is attached to a network.",
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "properties": {
+        "ipv4_address": {**_ADDRESSES, "description": "The IPv4 address, or a list of several."},
+        "ipv6_address": {**_ADDRESSES, "description": "The IPv6 address, or a list of several."},
+        "mac_address": {
+            "type": "string",
+            "pattern": "^([0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12})$",
+            "patternErrorMessage": "not a MAC address such as 02:42:ac:11:00:02",
+            "description": "The MAC address of the interface.",
+        },
+        "interface_name": {"type": "string", "description": "The interface's name in the container."},
+        "gw_priority": {
+            "type": "integer",
+            "minimum": -2147483648,
+            "maximum": 2147483647,
+            "default": 0,
+            "description": "The container's default route goes by the network with the highest one.",
+        },
+        "sysctls": {
+            "description": "Settings of the interface, such as net.ipv4.conf.IFNAME.rp_filter (IFNAME stands for its "
+            "name). A mapping or a list of NAME=VALUE.",
+            "type": ["object", "array", "null"],
+            "additionalProperties": {
+                "type": ["string", "integer"],
+                "pattern": "^[0-9A-Za-z._:-]+$",
+                "patternErrorMessage": "not the value of a setting",
+                "description": "The setting's value.",
+            },
+            "items": {
+                "type": "string",
+                "pattern": "^[^=]+=[0-9A-Za-z._:-]+$",
+                "patternErrorMessage": "not of the form NAME=VALUE",
+            },
+        },
+        "link_local_ips": {
+            "description": "Link-local addresses to have as well, in 169.254.0.0/16 or fe80::/10.",
+            "type": ["array", "null"],
+            "uniqueItems": True,
+            "items": {"type": "string"},
+        },
+        "driver_opts": {
+            "description": "Options of the network's driver for this endpoint.",
+            "type": ["object", "null"],
+            "additionalProperties": {"type": ["integer", "boolean", "string"], "description": "The option's value."},
+        },
+    },
+}
+
+_SANDBOX: dict[str, Any] = {
+    "title": "sandbox",
+    "description": "Where the container's network namespace is; left out, the one of the container's name, created.",
+    "type": "object",
+    "errorMessage": "write {netns: NAME} or {pid: NUMBER}",
+    "additionalProperties": False,
+    "minProperties": 1,
+    "oneOf": [{"required": ["netns"]}, {"required": ["pid"]}],
+    "dependentRequired": {"create": ["netns"]},
+    "properties": {
+        "netns": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.:@%+=,-]{0,254}$",
+            "patternErrorMessage": "not the name of a network namespace (a file in /run/netns)",
+            "description": "The name of a network namespace, as `ip netns` lists it.",
+        },
+        "create": {
+            "type": "boolean",
+            "default": True,
+            "description": "Create the namespace where it is missing, and remove it when the container leaves the "
+            "manifest; false: it is somebody else's.",
+        },
+        "pid": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 4194304,
+            "description": "The number of a process in the namespace.",
+        },
+    },
+}
+
+_CONTAINER: dict[str, Any] = {
+    "title": "container",
+    "description": "A container, and the networks that it is attached to.",
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "properties": {
+        "sandbox": {"$ref": "#/$defs/sandbox"},
+        "networks": {
+            "description": "The container's networks: a list of names, or a mapping from name to details.",
+            "type": ["object", "array", "null"],
+            "uniqueItems": True,
+            "items": {"type": "string", "description": "The name of a network."},
+            "additionalProperties": {"$ref": "#/$defs/endpoint"},
+        },
+        "labels": _LABELS,
+    },
+}
+
+CORE: Final[dict[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": "urn:netapply:schema:manifest:1",
+    "title": "manifest",
+    "description": "The networks that there should be, and the containers attached to them.",
+    "type": "object",
+    "required": ["project"],
+    "additionalProperties": False,
+    "patternProperties": {"^x-": {"description": "Yours: a place for anchors. netapply does not read it."}},
+    "properties": {
+        "version": {"enum": [1, "1"], "default": 1, "description": "The version of this format."},
+        "project": {
+            "type": "string",
+            "pattern": "^[a-z0-9][a-z0-9_.-]{0,62}$",
+            "patternErrorMessage": "not a project's name: small letters, digits, _ . and -, 63 at most, the first a "
+            "letter or digit",
+            "description": "The scope of ownership: what netapply may change and remove.",
+        },
+        "networks": {
+            "description": "The networks by name.",
+            "type": ["object", "null"],
+            "propertyNames": _NAME,
+            "additionalProperties": {"$ref": "#/$defs/network"},
+        },
+        "containers": {
+            "description": "The containers by name.",
+            "type": ["object", "null"],
+            "propertyNames": _NAME,
+            "additionalProperties": {"$ref": "#/$defs/container"},
+        },
+        "default_address_pools": {
+            "description": "Where subnets that no network names are taken from; left out, Docker's pools.",
+            "type": ["array", "null"],
+            "maxItems": _MANY,
+            "items": {
+                "title": "address pool",
+                "description": "One pool.",
+                "type": "object",
+                "required": ["base", "size"],
+                "additionalProperties": False,
+                "properties": {
+                    "base": {**_PREFIX, "description": "The prefix that subnets are cut from."},
+                    "size": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 128,
+                        "description": "The prefix length of each subnet.",
+                    },
+                },
+            },
+        },
+    },
+    "$defs": {
+        "network": _NETWORK,
+        "ipam_config": _IPAM_CONFIG,
+        "route": _ROUTE,
+        "container": _CONTAINER,
+        "sandbox": _SANDBOX,
+        "endpoint": _ENDPOINT,
+    },
+}

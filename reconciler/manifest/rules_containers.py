@@ -1,0 +1,191 @@
+"""Rules for containers and their endpoints: who is where, and with which addresses and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..resources import ALIAS
+from . import ip
+from .model import ContainerSpec, EndpointSpec, Manifest
+from .rules import Finding, Path, Subject, name_fault
+from .words import did_you_mean, shown
+
+MAX_ALIAS = 255
+"""Longest alias of a link in bytes: IFALIASZ of linux/if.h less the terminating zero."""
+
+
+def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield what is wrong with the containers, each by itself and then those of each network together."""
+    yield from _sandboxes(manifest, faulty)
+    for container in manifest.containers.values():
+        if container.endpoints and ("containers", container.name) not in faulty:
+            yield from _container(manifest, container, subjects)
+    for subject in subjects.values():
+        yield from _addresses(subject)
+        yield from _macs(subject)
+
+
+def _sandboxes(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, container in manifest.containers.items():
+        if container.sandbox.kind == "host" or ("containers", name) in faulty:
+            continue
+        other = seen.setdefault(str(container.sandbox), name)
+        if other != name:
+            path: Path = ("containers", name, "sandbox", container.sandbox.kind)
+            what = f"containers {other} and {name} have the same sandbox, {container.sandbox}"
+            yield Finding(path, what, f"give {name} another, or its networks to {other}")
+
+
+def _container(manifest: Manifest, container: ContainerSpec, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
+    interfaces: dict[str, str] = {}
+    alone = 255 - len(ALIAS) - len(manifest.project) - len(container.name) - 2
+    for end in container.endpoints:
+        subject = subjects.get(end.network)
+        if subject is None:
+            if end.network not in manifest.networks:
+                yield _unknown(manifest, end)
+            continue
+        traits = subject.driver.TRAITS
+        if traits.exclusive and len(container.endpoints) > 1:
+            what = f"container {container.name} is on the {subject.spec.driver} network {end.network}, and on others"
+            yield Finding(_at(end), what, f"a container on a {subject.spec.driver} network can be on no other")
+        if traits.in_host and container.sandbox.create:
+            what = f"container {container.name} is on the {subject.spec.driver} network {end.network}"
+            mend = "its namespace is the host's: remove sandbox, or set create: false"
+            yield Finding(("containers", container.name, "sandbox"), what + " and has a namespace of its own", mend)
+        if len(end.network) + _sysctls_length(end) > alone:
+            yield _too_long(manifest, end)
+        if end.interface_name is not None:
+            yield from _interface(end, interfaces)
+        if end.driver_opts:
+            yield from _driver_opts(end, subject)
+        if not traits.addressed:
+            yield from _not_addressed(end, subject)
+
+
+def _at(end: EndpointSpec, *rest: str | int) -> Path:
+    return ("containers", end.container, "networks", end.network, *rest)
+
+
+def _unknown(manifest: Manifest, end: EndpointSpec) -> Finding:
+    mend = did_you_mean(end.network, manifest.networks) or "add it under networks"
+    return Finding(_at(end), f"there is no network {shown(end.network).strip(chr(39))}", mend)
+
+
+def _sysctls_length(end: EndpointSpec) -> int:
+    """Return how much longer their names make the alias of the link: ";sysctls=a,b"."""
+    return len(";sysctls=") + len(",".join(end.sysctls)) if end.sysctls else 0
+
+
+def _too_long(manifest: Manifest, end: EndpointSpec) -> Finding:
+    names = f"{ALIAS}{manifest.project}/{end.container}/{end.network}"
+    length = len(names) + _sysctls_length(end)
+    what = f"the mark of the link, {shown(names)}"
+    what += ", and the names of its sysctls" if end.sysctls else ""
+    mend = "choose shorter names" + (", or set fewer sysctls" if end.sysctls else "")
+    verb = "are" if end.sysctls else "is"
+    return Finding(_at(end), f"{what} {verb} {length} bytes long, and the kernel keeps {MAX_ALIAS}", mend)
+
+
+def _interface(end: EndpointSpec, interfaces: dict[str, str]) -> Iterator[Finding]:
+    """Yield what is wrong with the name of an interface, by itself and beside the container's others."""
+    name = end.interface_name or ""
+    path = _at(end, "interface_name")
+    if fault := name_fault(name):
+        yield Finding(path, *fault)
+    elif (other := interfaces.setdefault(name, end.network)) != end.network:
+        what = f"container {end.container} has an interface {name} already, on network {other}"
+        yield Finding(path, what, "choose another")
+
+
+def _driver_opts(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
+    """Yield options that the driver has not: a driver may name those of endpoints in ENDPOINT_OPTIONS."""
+    known = getattr(subject.driver, "ENDPOINT_OPTIONS", {})
+    for name in end.driver_opts:
+        if name not in known:
+            mend = did_you_mean(name, known) or "the network's own driver_opts are under networks"
+            what = f"the driver {subject.spec.driver} has no option {shown(name)} for an endpoint"
+            yield Finding(_at(end, "driver_opts", name), what, mend)
+
+
+def _not_addressed(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
+    given = [key for key in ("link_local_ips", "mac_address", "interface_name", "sysctls") if getattr(end, key)]
+    given += [key for key, sign in (("ipv4_address", "."), ("ipv6_address", ":")) if sign in "".join(end.addresses)]
+    for key in given:
+        what = f"the {subject.spec.driver} network {end.network} gives a container no interface, so no {key}"
+        yield Finding(_at(end, key), what, "remove it")
+
+
+def _addresses(subject: Subject) -> Iterator[Finding]:
+    """Yield pinned addresses that are outside, taken, or no container's to have."""
+    if not subject.driver.TRAITS.addressed:
+        return
+    taken = _taken(subject)
+    for end in subject.endpoints:
+        for spelling in end.addresses:
+            found = ip.address(spelling) or (0, 0)
+            if (holder := taken.get(found)) is None and _fits(subject, found):
+                taken[found] = f"container {end.container}"
+                continue
+            path = _address_path(end, spelling)
+            if holder is not None:
+                name = subject.spec.name
+                what = f"is {holder} of" if holder.startswith("the ") else f"is that of {holder} on"
+                yield Finding(path, f"{spelling} {what} network {name}", "choose another address")
+            else:
+                yield _outside(subject, path, spelling, found[0])
+
+
+def _taken(subject: Subject) -> dict[tuple[int, int], str]:
+    """Return, for addresses that no container may have, what they are."""
+    taken: dict[tuple[int, int], str] = {}
+    for entry in subject.entries:
+        if entry.sized:
+            continue
+        for number, what in ip.unusable(entry.subnet).items():
+            taken[entry.subnet.family, number] = what
+        for name, spelling in entry.config.aux_addresses.items():
+            taken[ip.address(spelling) or (0, 0)] = f"the aux address {name}"
+        if entry.config.gateway:
+            taken[ip.address(entry.config.gateway) or (0, 0)] = "the gateway"
+    return taken
+
+
+def _fits(subject: Subject, found: tuple[int, int]) -> bool:
+    """Whether an address may be in the network; where a subnet is not chosen yet, allocating it will tell."""
+    family, number = found
+    if not (subject.spec.enable_ipv4 if family == 4 else subject.spec.enable_ipv6):
+        return False
+    entries = [entry for entry in subject.entries if entry.subnet.family == family]
+    return not entries or any(entry.sized or number in entry.subnet for entry in entries)
+
+
+def _address_path(end: EndpointSpec, spelling: str) -> Path:
+    key = "ipv6_address" if ":" in spelling else "ipv4_address"
+    family = [one for one in end.addresses if (":" in one) == (":" in spelling)]
+    return _at(end, key, family.index(spelling)) if len(family) > 1 else _at(end, key)
+
+
+def _outside(subject: Subject, path: Path, spelling: str, family: int) -> Finding:
+    name = subject.spec.name
+    if not (subject.spec.enable_ipv4 if family == 4 else subject.spec.enable_ipv6):
+        mend = f"set enable_ipv{family}: true there, or remove it"
+        return Finding(path, f"{spelling} is IPv{family}, which network {name} does not have", mend)
+    subnets = ", ".join(str(entry.subnet) for entry in subject.of(family))
+    return Finding(path, f"{spelling} is in no subnet of network {name} ({subnets})", "choose an address in one")
+
+
+def _macs(subject: Subject) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for end in subject.endpoints:
+        mac = end.mac_address
+        if mac is None:
+            continue
+        if mac == "00:00:00:00:00:00" or int(mac[:2], 16) & 1:
+            kind = "no address at all" if mac == "00:00:00:00:00:00" else "a multicast address"
+            mend = "the first octet of a container's is even, such as 02"
+            yield Finding(_at(end, "mac_address"), f"the MAC {mac} is {kind}", mend)
+        elif (other := seen.setdefault(mac, end.container)) != end.container:
+            what = f"containers {other} and {end.container} have the same MAC {mac} on network {end.network}"
+            yield Finding(_at(end, "mac_address"), what, "choose another")
