@@ -19,7 +19,8 @@ from .lower import lower
 from .manifest.model import Manifest
 from .networks import Topology
 from .plan import Change, Delete, Plan, diff
-from .resources import Address, Key, Link, Netns, Resource, Route, State
+from .resources import Key, State
+from .retained import retained, retained_zones
 
 Progress = Callable[[int, int], None]
 """Called with how many changes are done, and of how many."""
@@ -72,7 +73,9 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
     desired = lower(topology, observation.facts)
     safety.missing(desired, observation.facts)
     if not options.prune:
-        desired = {**_retained(desired, observation.state), **desired}
+        kept = retained(desired, observation.state)
+        zones = retained_zones(manifest.project, kept, observation.state)
+        desired = {**kept, **lower(topology, observation.facts, zones)}
     return _propose(host.canonical(desired), topology, observation, options)
 
 
@@ -113,21 +116,6 @@ def destroy(
 def scope_of(manifest: Manifest) -> Scope:
     """Return what must be looked at to plan the manifest."""
     return Scope(manifest.project, {name: container.sandbox for name, container in manifest.containers.items()})
-
-
-def _retained(desired: State, observed: State) -> State:
-    """Return what the project has, the manifest does not name, and pruning would remove; half-made things aside."""
-    links = {resource.path for key, resource in observed.items() if isinstance(resource, Link) and key not in desired}
-    links = {path for path in links if not _is_half_made(Key("link", path))}
-
-    def stays(resource: Resource) -> bool:
-        match resource:
-            case Link(path=path) | Address(link=path) | Route(link=str(path)):
-                return path in links
-            case _:
-                return isinstance(resource, Netns)
-
-    return {key: resource for key, resource in observed.items() if key not in desired and stays(resource)}
 
 
 def _propose(desired: State, topology: Topology, observation: Observation, options: Options) -> Proposal:

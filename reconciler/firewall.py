@@ -1,11 +1,22 @@
-"""The project's nftables table, composed from the zones that drivers yield."""
+"""The nftables tables: the project's, composed from the zones that drivers yield, and the guard of the whole host.
+
+A packet's cost does not grow with networks, subnets or containers: each decision is one look-up in a set or a map.
+docs/firewall.md follows packets through the rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .resources import NftTable
+from .errors import HostLacks
+from .naming import digest
+from .resources import ALIAS, GUARD_TABLE, LINK_GROUP, NftTable
+
+FAMILY = "inet"
+
+_FORWARD = "type filter hook forward priority filter; policy accept;"
+_POSTROUTING = "type nat hook postrouting priority srcnat; policy accept;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +41,172 @@ class Zone:
     snat_ipv6: str | None = None
     allow: tuple[str, ...] = ()
 
+    def mode(self, family: int) -> str:
+        """Return the gateway mode of a family (4 or 6)."""
+        return self.mode_ipv4 if family == 4 else self.mode_ipv6
+
+    def prefixes(self, family: int) -> list[str]:
+        """Return the subnets of a family (4 or 6), sorted."""
+        return sorted(subnet for subnet in self.subnets if (":" in subnet) == (family == 6))
+
     def forwards(self, family: int) -> bool:
         """Whether packets of a family (4 or 6) may pass the host: to and from outside, or another network."""
-        mode = self.mode_ipv4 if family == 4 else self.mode_ipv6
-        has = any((":" in subnet) == (family == 6) for subnet in self.subnets)
-        return has and mode != "isolated" and not self.internal
+        return bool(self.prefixes(family)) and self.mode(family) != "isolated" and not self.internal
 
 
-def table(project: str, zones: Sequence[Zone], guard: Sequence[str] | None) -> NftTable | None:
-    """Return the table, None if there is nothing to filter."""
-    raise NotImplementedError
+def table_name(project: str) -> str:
+    """Return the name of the project's table, an nft identifier: netapply-PROJECT where that is one."""
+    plain = "".join(letter for letter in project if letter.isascii() and (letter.isalnum() or letter in "_.-"))
+    return f"netapply-{project}" if plain == project else f"netapply-{plain}-{digest(project).hex()[:8]}"
+
+
+def table(project: str, zones: Sequence[Zone]) -> NftTable | None:
+    """Return the project's table, None if there is nothing to filter. HostLacks for a name that nft can't say."""
+    if not zones:
+        return None
+    ordered = sorted(zones, key=lambda zone: zone.interface)
+    collections = {name: (type_, elements) for name, type_, elements in _collections(ordered) if elements}
+    blocks = [_collection(name, type_, elements) for name, (type_, elements) in collections.items()]
+    blocks += [_block(f"chain {name}", rules) for name, rules in _chains(collections.keys())]
+    name = table_name(project)
+    return NftTable(FAMILY, name, _table(name, project, blocks))
+
+
+def guard_table(guard: Mapping[int, Sequence[str]]) -> NftTable | None:
+    """Return the table that keeps a host from forwarding among links of others; None if there are none.
+
+    `guard` has the links' names by family (4, 6): a host that forwarded IPv4 before goes on doing so when netapply
+    turns on IPv6 forwarding. Packets that leave by the link that they came from pass: bridged ones, where br_netfilter
+    hands those to the IP hooks. Raises HostLacks for a name that nft can't say.
+    """
+    names = sorted({name for links in guard.values() for name in links})
+    if not names:
+        return None
+    guarded = [f"ipv{family} . {_quoted(name)}" for family in (4, 6) for name in sorted(set(guard.get(family, ())))]
+    drop = "meta nfproto . iifname @guard meta nfproto . oifname @guard iifname . oifname != @same drop"
+    blocks = [
+        _collection("set guard", "nf_proto . ifname", guarded),
+        _collection("set same", "ifname . ifname", [f"{_quoted(name)} . {_quoted(name)}" for name in names]),
+        _block("chain forward", [_FORWARD, drop]),
+    ]
+    return NftTable(FAMILY, GUARD_TABLE, _table(GUARD_TABLE, "", blocks))
+
+
+def guard_of(text: str) -> dict[int, tuple[str, ...]]:
+    """Return the guarded links by family, as `guard_table` takes them, from the guard's text."""
+    found: dict[int, list[str]] = {}
+    pieces = text.partition("set guard {")[2].split('"')
+    for before, name in zip(pieces[::2], pieces[1::2], strict=False):
+        family = {"ipv4 .": 4, "ipv6 .": 6}.get(before.rstrip()[-6:])
+        if family is None:
+            break  # the next set
+        found.setdefault(family, []).append(name)
+    return {family: tuple(sorted(names)) for family, names in sorted(found.items())}
+
+
+def owner_of(text: str) -> str | None:
+    """Return the project that a table belongs to by its comment, "" for the guard's; None if it is somebody else's."""
+    for line in text.splitlines()[1:]:
+        if line.endswith("{"):
+            break
+        start, _, rest = line.strip().partition(f'comment "{ALIAS}')
+        if not start and rest.endswith('"'):
+            return rest[:-1]
+    return None
+
+
+def _collections(zones: Sequence[Zone]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the sets and maps: kind and name, type, elements."""
+    yield "set zones", "ifname", [_quoted(zone.interface) for zone in zones]
+    yield "map between", "ifname . ifname : verdict", sorted(_between(zones))
+    both = [(family, zone) for family in (4, 6) for zone in zones]
+    yield (
+        "set closed",
+        "nf_proto . ifname",
+        [f"ipv{family} . {_quoted(zone.interface)}" for family, zone in both if not zone.forwards(family)],
+    )
+    yield (
+        "map into",
+        "nf_proto . ifname : verdict",
+        [
+            f"ipv{family} . {_quoted(zone.interface)} : goto into_{zone.mode(family)}"
+            for family, zone in both
+            if zone.forwards(family)
+        ],
+    )
+    for family in (4, 6):
+        translated = [
+            (f"{_quoted(zone.interface)} . {prefix}", zone.snat_ipv4 if family == 4 else zone.snat_ipv6)
+            for zone in zones
+            if zone.forwards(family) and zone.mode(family) == "nat" and zone.masquerade
+            for prefix in zone.prefixes(family)
+        ]
+        type_ = f"ifname . ipv{family}_addr"
+        fixed = [f"{source} : {address}" for source, address in translated if address]
+        yield f"map snat_ipv{family}", f"{type_} : ipv{family}_addr; flags interval", fixed
+        yield f"set masquerade_ipv{family}", f"{type_}; flags interval", [s for s, address in translated if not address]
+
+
+def _between(zones: Sequence[Zone]) -> Iterator[str]:
+    """Yield what happens to packets between two zones (or one and itself); pairs that are not there are dropped."""
+    interfaces = {zone.network: zone.interface for zone in zones}
+    opens = {(zone.network, other) for zone in zones for other in zone.allow if other in interfaces}
+    opens = {(one, other) for one, other in opens if one != other}
+    for one, other in opens | {(other, one) for one, other in opens}:
+        verdict = "accept" if (one, other) in opens else "goto replies"
+        yield f"{_quoted(interfaces[one])} . {_quoted(interfaces[other])} : {verdict}"
+    for zone in zones:
+        if zone.icc:
+            yield f"{_quoted(zone.interface)} . {_quoted(zone.interface)} : accept"
+
+
+def _chains(collections: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the chains: name and rules. A rule that looks into a set or a map that is not there is left out.
+
+    Between networks comes first: no rule that lets established flows through stands before it, so that a permission
+    taken back ends them. For the same reason only what goes in the direction of a reply is taken for one.
+    """
+    yield "replies", ["ct direction reply ct state established,related accept", "drop"]
+    yield "into_nat", ["ct state related accept", "goto replies"]
+    yield "into_routed", [f"iifgroup {LINK_GROUP} drop", "accept"]
+    forward = {
+        "map between": ["iifname . oifname vmap @between"],
+        "set zones": ["iifname @zones oifname @zones drop"],
+        "set closed": ["meta nfproto . iifname @closed drop", "meta nfproto . oifname @closed drop"],
+        "map into": ["meta nfproto . oifname vmap @into"],
+    }
+    yield "forward", [_FORWARD, *_present(forward, collections)]
+    translation = {
+        "map snat_ipv4": ["snat ip to iifname . ip saddr map @snat_ipv4"],
+        "map snat_ipv6": ["snat ip6 to iifname . ip6 saddr map @snat_ipv6"],
+        "set masquerade_ipv4": ["iifname . ip saddr @masquerade_ipv4 masquerade"],
+        "set masquerade_ipv6": ["iifname . ip6 saddr @masquerade_ipv6 masquerade"],
+    }
+    if rules := _present(translation, collections):
+        own = ["oifname @zones accept", "ip daddr 224.0.0.0/4 accept", "ip6 daddr ff00::/8 accept"]
+        yield "postrouting", [_POSTROUTING, *own, *rules]
+
+
+def _present(rules: Mapping[str, list[str]], collections: Iterable[str]) -> list[str]:
+    there = set(collections)
+    return [rule for name, some in rules.items() if name in there for rule in some]
+
+
+def _table(name: str, owner: str, blocks: Iterable[str]) -> str:
+    return f'table {FAMILY} {name} {{\n\tcomment "{ALIAS}{owner}"\n\n' + "\n".join(blocks) + "}\n"
+
+
+def _collection(name: str, type_: str, elements: Iterable[str]) -> str:
+    lines = [f"type {type_.replace('; ', chr(10) + chr(9) * 2)}", "elements = {"]
+    return _block(name, [*lines, *(f"\t{element}," for element in elements), "}"])
+
+
+def _block(head: str, lines: Iterable[str]) -> str:
+    return f"\t{head} {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
+
+
+def _quoted(interface: str) -> str:
+    """Return the name of a link as nft reads and prints it: it has no escapes, and a * at the end means "any"."""
+    if '"' in interface or interface.endswith("*"):
+        raise HostLacks(f"nft can't name the link {interface}; rename it")
+    return f'"{interface}"'

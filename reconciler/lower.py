@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from . import drivers, firewall
 from .errors import DriverError
@@ -11,10 +11,13 @@ from .networks import Topology
 from .resources import NftTable, Resource, State, Sysctl, state
 
 
-def lower(topology: Topology, facts: Facts) -> State:
-    """Return the desired state. Raises DriverError for a driver that is not known or breaks the contract."""
+def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = ()) -> State:
+    """Return the desired state. `further` zones are of networks that stay though no manifest names them.
+
+    Raises DriverError for a driver that is not known or breaks the contract.
+    """
     resources: list[Resource] = list(topology.sandboxes)
-    zones: list[firewall.Zone] = []
+    zones = list(further)
     for network in topology.networks:
         driver = drivers.find(network.driver)
         if driver is None:
@@ -35,15 +38,19 @@ def _forwarding(project: str, zones: list[firewall.Zone], facts: Facts) -> Itera
     """Yield the firewall, and the settings that make the host forward where a network has a way out.
 
     Turning forwarding on makes a router of a host that was none: what it did not forward before it goes on not
-    forwarding, by the table's guard. Nor may it lose the addresses and routes that it has by router advertisements.
+    forwarding, by the guard. Nor may it lose the addresses and routes that it has by router advertisements.
     """
     ipv4 = any(zone.forwards(4) for zone in zones)
     ipv6 = any(zone.forwards(6) for zone in zones)
-    guard = facts.guard
-    if guard is None and ((ipv4 and not facts.forwarding_ipv4) or (ipv6 and not facts.forwarding_ipv6)):
-        guard = tuple(sorted(name for name, link in facts.links.items() if link.owner is None and name != "lo"))
-    if table := firewall.table(project, zones, guard):
-        yield table
+    guard = dict(facts.guard)
+    foreign = tuple(sorted(name for name, link in facts.links.items() if link.owner is None and name != "lo"))
+    if ipv4 and not facts.forwarding_ipv4:
+        guard[4] = foreign
+    if ipv6 and not facts.forwarding_ipv6:
+        guard[6] = foreign
+    for table in (firewall.table(project, zones), firewall.guard_table(guard)):
+        if table:
+            yield table
     if ipv4:
         yield Sysctl("net.ipv4.ip_forward", "1")
     if ipv6:

@@ -98,14 +98,14 @@ def diff(desired: State, observed: State, *, exact: bool = False) -> Plan:
     updates: dict[Key, tuple[str, ...]] = {}
     for key, want in desired.items():
         have = observed.get(key)
-        if have is None or not (changed := differences(want, have)):
+        if have is None or not (changed := differences(want, have, exact=exact)):
             continue
         if reasons := must_replace(want, have, changed):
             replaced[key] = f"{', '.join(reasons)} can't be changed in place"
         else:
             updates[key] = changed
     doomed = {key for key, have in observed.items() if key not in desired and not _kept(have, exact)}
-    _swap_names(desired, observed, doomed, replaced, updates)
+    _free_claims(desired, observed, replaced, updates)
     _cascade(desired, observed, doomed, replaced, updates)
     gone = doomed | replaced.keys()
     return Plan(
@@ -121,7 +121,8 @@ def diff(desired: State, observed: State, *, exact: bool = False) -> Plan:
                 for key, want in desired.items()
                 if key not in observed or key in replaced
             ],
-            {**observed, **desired},
+            desired,
+            observed,
         ),
         tuple(
             f"namespace {have.reference} stays until the processes in it have ended; a later run removes it"
@@ -142,17 +143,33 @@ def _kept(observed: Resource, exact: bool) -> bool:
             return False
 
 
-def _swap_names(
-    desired: State, observed: State, doomed: set[Key], replaced: dict[Key, str], updates: Mapping[Key, tuple[str, ...]]
+def _free_claims(
+    desired: State, observed: State, replaced: dict[Key, str], updates: Mapping[Key, tuple[str, ...]]
 ) -> None:
-    """Have links replaced whose new name is still held by another link of ours that is renamed only later."""
-    held = {have.inner: key for key, have in observed.items() if isinstance(have, Link) and key not in doomed}
-    for key, changed in updates.items():
-        want = desired[key]
-        if isinstance(want, Link) and {"name", "peer.name"} & set(changed):
-            other = held.get(want.inner)
-            if other is not None and other != key and other not in replaced:
-                replaced[key] = f"its name {want.inner[1]} is taken until {other.name} is renamed"
+    """Have links replaced that give up a name which another link is to have, so that it is free before that one's turn.
+
+    To rename them in the right order is not enough: two that swap their names have none.
+    """
+    given_up = {
+        claim: key
+        for key in updates
+        if key not in replaced and isinstance(have := observed[key], Link) and isinstance(want := desired[key], Link)
+        for claim in _claims(have) - _claims(want)
+    }
+    if not given_up:
+        return
+    for key, one in desired.items():
+        if isinstance(one, Link):
+            for claim in _claims(one) & given_up.keys():
+                replaced[given_up[claim]] = f"{claim[-1]} goes to {key.name}"
+
+
+def _claims(link: Link) -> set[tuple[str, ...]]:
+    """Return what only one link can have at a time: its names, and its MAC among the macvlans of a parent (EBUSY)."""
+    claims: set[tuple[str, ...]] = {(link.sandbox, link.name), link.inner}
+    if link.kind == "macvlan" and link.parent and link.mac:
+        claims.add(("MAC", link.parent, link.mac))
+    return claims
 
 
 def _cascade(
@@ -160,38 +177,77 @@ def _cascade(
 ) -> None:
     """Add what the kernel takes away together with what is deleted, replaced, or taken down to be renamed."""
     gone = doomed | replaced.keys()
-    flushed = {  # (link, family): deleting an address can take the family's routes along, renaming takes all
-        (have.link, ":" in have.address) for key in gone if isinstance(have := observed.get(key), Address)
+    if not gone and not updates:
+        return
+    both = [(key, want, have) for key, want in desired.items() if (have := observed.get(key)) and key not in replaced]
+    links = [(key, want) for key, want, _ in both if isinstance(want, Link)]
+    for key, want in sorted(links, key=lambda link: _depth(link[1], desired)):
+        master = Key("link", want.master) if want.master else None
+        if lost := [need for need in want.requires if need in gone and need != master]:
+            replaced[key] = f"{lost[0].name} is replaced"
+            gone.add(key)
+        elif master and (master in gone or "master" in updates.get(key, ())):
+            ports = (f"port.{name}" for name in want.port)  # a port is made anew, and has none of its settings
+            updates[key] = tuple(dict.fromkeys(("master", *updates.get(key, ()), *ports)))
+    taken_down = {
+        key.name for key, changed in updates.items() if key not in gone and _is_taken_down(key, changed, desired)
     }
-    renamed = {key.name for key, changed in updates.items() if {"name", "peer.name"} & set(changed)}
-    flushed |= {(link, family) for link in renamed for family in (False, True)}
-    for key, want in sorted(desired.items(), key=lambda item: isinstance(item[1], Address | Route)):
-        if key not in observed or key in replaced:
-            continue
-        lost = [need for need in want.requires if need in gone]
-        match want:
-            case Link(master=str(master)) if lost == [Key("link", master)]:
-                ports = (f"port.{name}" for name in want.port)
-                updates[key] = tuple(dict.fromkeys((*updates.get(key, ()), "master", *ports)))
-            case Address(link=link) if not lost and link in renamed and ":" in want.address:
-                replaced[key] = "its link is renamed"
-            case Route(link=str(link)) if not lost and (link, ":" in want.destination) in flushed:
-                replaced[key] = "its link's addresses change"
-            case _ if lost:
-                replaced[key] = f"{lost[0].name} is replaced"
-                gone.add(key)
+    for key, _, have in both:
+        if isinstance(have, Address):
+            _carry_along(key, have, gone, replaced, have.link in taken_down and ":" in have.address)
+    bare = _without_ipv4(observed, gone)
+    for key, _, have in both:
+        if isinstance(have, Route):
+            _carry_along(
+                key,
+                have,
+                gone,
+                replaced,
+                have.link in taken_down or (have.link in bare and ":" not in have.destination),
+            )
+
+
+def _carry_along(key: Key, have: Address | Route, gone: set[Key], replaced: dict[Key, str], flushed: bool) -> None:
+    """Have an address or a route made again that goes with what it requires, or is flushed."""
+    if lost := [need for need in have.requires if need in gone]:
+        replaced[key] = f"{lost[0].name} is {'replaced' if lost[0] in replaced else 'removed'}"
+    elif flushed:
+        replaced[key] = f"{have.link} loses it"
+    else:
+        return
+    gone.add(key)
+
+
+def _is_taken_down(key: Key, changed: tuple[str, ...], desired: State) -> bool:
+    """Whether the end of a link that carries addresses goes down, if only to be renamed: IPv6 and all routes go."""
+    link = desired[key]
+    if not isinstance(link, Link):
+        return False
+    end, prefix = (link.peer, "peer.") if link.peer else (link, "")
+    return f"{prefix}name" in changed or (f"{prefix}up" in changed and not end.up)
+
+
+def _without_ipv4(observed: State, gone: set[Key]) -> set[str]:
+    """Return the links that lose all their IPv4 addresses, and with them their IPv4 routes (fib_disable_ip)."""
+    addresses = [
+        (key, one.link) for key, one in observed.items() if isinstance(one, Address) and ":" not in one.address
+    ]
+    return {link for _, link in addresses} - {link for key, link in addresses if key not in gone}
 
 
 def _goes_with_another(observed: Resource, gone: set[Key]) -> bool:
-    """Whether it vanishes with what contains it, and so needs no deletion of its own."""
-    return isinstance(observed, Address | Route) and any(need in gone for need in observed.requires)
+    """Whether it vanishes with its link, and so needs no deletion of its own.
+
+    What is in a deleted namespace does: rolling back may bring the namespace back with all that was left in it.
+    """
+    return isinstance(observed, Address | Route) and observed.link is not None and Key("link", observed.link) in gone
 
 
 _STAGES = (NftTable, Sysctl, Netns, Link, Address, Route)
 
 
 def _ordered(
-    deletes: Iterable[Change], updates: Iterable[Change], creates: Iterable[Change], known: State
+    deletes: Iterable[Delete], updates: Iterable[Update], creates: Iterable[Create], desired: State, observed: State
 ) -> tuple[Change, ...]:
     """Return the changes in the order in which they are made.
 
@@ -199,30 +255,29 @@ def _ordered(
     nothing is ever open that should not be; then the rest from the outside in, sandbox by sandbox. Deleted namespaces
     come last of all: until then nothing is lost that can't be made again.
     """
-
-    def place(change: Change) -> tuple[object, ...]:
-        resource = change.before if isinstance(change, Delete) else change.after
-        stage = _STAGES.index(type(resource))
-        match resource:
-            case Link():
-                depth = _depth(resource, known)
-                return (stage, depth, isinstance(change, Create), resource.inner[0], resource.path)
-            case Address(link=link):
-                holder = known.get(Key("link", link))
-                inside = holder.inner[0] if isinstance(holder, Link) else HOST
-                return (_STAGES.index(Address), inside, 0, resource.key)
-            case Route(sandbox=sandbox):
-                return (_STAGES.index(Address), sandbox, 1, resource.key)
-            case _:
-                return (stage, resource.key)
-
-    last = [change for change in deletes if isinstance(change, Delete) and isinstance(change.before, Netns)]
-    first = [change for change in deletes if change not in last]
+    first = [change for change in deletes if not isinstance(change.before, Netns)]
+    last = [change for change in deletes if isinstance(change.before, Netns)]
+    made: list[Update | Create] = [*updates, *creates]
     return (
-        *sorted(first, key=place, reverse=True),
-        *sorted((*updates, *creates), key=place),
-        *sorted(last, key=place),
+        *sorted(first, key=lambda change: _place(change.before, observed), reverse=True),
+        *sorted(made, key=lambda change: _place(change.after, desired, isinstance(change, Create))),
+        *sorted(last, key=lambda change: _place(change.before, observed)),
     )
+
+
+def _place(resource: Resource, known: State, created: bool = False) -> tuple[object, ...]:
+    """Return what a resource is sorted by: its kind, how deep it stands, its sandbox, its name."""
+    stage = _STAGES.index(type(resource))
+    match resource:
+        case Link():
+            return (stage, _depth(resource, known), created, resource.inner[0], resource.path)
+        case Address(link=link):
+            holder = known.get(Key("link", link))
+            return (_STAGES.index(Address), holder.inner[0] if isinstance(holder, Link) else HOST, 0, resource.key)
+        case Route(sandbox=sandbox):
+            return (_STAGES.index(Address), sandbox, 1, resource.key)
+        case _:
+            return (stage, resource.key)
 
 
 def _depth(link: Link, known: State) -> int:

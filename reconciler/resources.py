@@ -258,17 +258,24 @@ def _split(path: str) -> tuple[str | None, str | None]:
     return (container if slash else None), network
 
 
-def differences(desired: Resource, observed: Resource) -> tuple[str, ...]:
-    """Return the names of the fields in which the observed resource is not as desired, nested ones dotted."""
+def differences(desired: Resource, observed: Resource, *, exact: bool = False) -> tuple[str, ...]:
+    """Return the names of the fields in which the observed resource is not as desired, nested ones dotted.
+
+    `exact`: the desired one was observed before, so that no master means no master.
+    """
     if desired == observed:
         return ()
-    return tuple(_differing(desired, observed, ""))
+    return tuple(_differing(desired, observed, "", _SAYING_NONE | {"master"} if exact else _SAYING_NONE))
 
 
-def _differing(desired: object, observed: object, prefix: str) -> Iterator[str]:
+_SAYING_NONE = frozenset({"via", "link"})
+"""Fields whose None is a value: a route without a next hop, and one that leads nowhere."""
+
+
+def _differing(desired: object, observed: object, prefix: str, saying_none: frozenset[str]) -> Iterator[str]:
     for one in fields(desired):  # type: ignore[arg-type]
         want = getattr(desired, one.name)
-        if want is None or not one.compare:
+        if (want is None and one.name not in saying_none) or not one.compare:
             continue
         have, name = getattr(observed, one.name, None), prefix + one.name
         if isinstance(want, Mapping):
@@ -276,7 +283,7 @@ def _differing(desired: object, observed: object, prefix: str) -> Iterator[str]:
             if one.name == "sysctls" and have:  # the names of ours are in the link's alias: one too many is drift
                 yield from (f"{name}.{key}" for key in have if key not in want)
         elif isinstance(want, Peer) and isinstance(have, Peer):
-            yield from _differing(want, have, f"{name}.")
+            yield from _differing(want, have, f"{name}.", saying_none)
         elif want != have:
             yield name
 
@@ -293,6 +300,8 @@ def value_of(resource: object, name: str) -> object:
 def must_replace(desired: Resource, observed: Resource, changed: tuple[str, ...]) -> tuple[str, ...]:
     """Return those of the changed fields that the kernel can't change in place."""
     immutable = [name for name in changed if name in desired.IMMUTABLE]
+    if "kind" in immutable:
+        return ("kind",)  # all else is different because of it
     if isinstance(desired, Link) and isinstance(observed, Link):
         immutable += [name for name in changed if name == "peer"]  # the inner end is gone
         modes = {desired.options.get("mode"), observed.options.get("mode")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ from ..errors import DriverError
 from ..firewall import Zone
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..networks import Network
-from ..resources import Resource
+from ..resources import Option, Resource
 
 ENTRY_POINTS = "netapply.drivers"
 
@@ -30,6 +30,10 @@ class Complaint(NamedTuple):
     mend: str = ""
 
 
+def _always(options: Mapping[str, Option], family: int) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What the allocation must know of a driver.
@@ -37,7 +41,8 @@ class Traits:
     `addressed`: networks have subnets and endpoints have addresses. `gateway_on_host`: the gateway address is the
     host's own, so that no subnet may overlap with the host's routes. `wants_parent`: it stands on a link of the host.
     `overhead`: bytes that it takes from the MTU below. `exclusive`: a container on it can be on no other network;
-    `in_host`: its containers must be in the host's own namespace.
+    `in_host`: its containers must be in the host's own namespace. `has_gateway` says of driver_opts and a family (4 or
+    6) whether a network with them has a way out, so that its endpoints get a default route.
     """
 
     addressed: bool = True
@@ -46,6 +51,7 @@ class Traits:
     overhead: int = 0
     exclusive: bool = False
     in_host: bool = False
+    has_gateway: Callable[[Mapping[str, Option], int], bool] = _always
 
 
 @runtime_checkable

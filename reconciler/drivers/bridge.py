@@ -10,11 +10,18 @@ from ..firewall import Zone
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import bridge_name, mac_address, veth_name
 from ..networks import Endpoint, Network
-from ..resources import HOST, Address, Link, Peer, Resource
+from ..resources import HOST, Address, Link, Option, Peer, Resource
 from . import Complaint, Traits
 
 SUMMARY = "a Linux bridge on the host; endpoints are veth pairs, the host is the gateway"
-TRAITS = Traits(gateway_on_host=True)
+
+
+def gateway_mode(options: Mapping[str, Option], family: int) -> str:
+    """Return the gateway mode for a family (4 or 6): nat unless the options say otherwise."""
+    return str(options.get(f"gateway_mode_ipv{family}", options.get("gateway_mode", "nat")))
+
+
+TRAITS = Traits(gateway_on_host=True, has_gateway=lambda options, family: gateway_mode(options, family) != "isolated")
 
 MAX_PORTS = 1023
 """BR_MAX_PORTS of net/bridge/br_private.h, less the number 0 that is never given."""
@@ -81,8 +88,8 @@ def lower(network: Network) -> Iterator[Resource | Zone]:
 
 
 def mode(network: Network, family: int) -> str:
-    """Return the gateway mode for a family (4 or 6): nat unless the options say otherwise."""
-    return str(network.options.get(f"gateway_mode_ipv{family}", network.options.get("gateway_mode", "nat")))
+    """Return the network's gateway mode for a family (4 or 6)."""
+    return gateway_mode(network.options, family)
 
 
 def _bridge(network: Network) -> Iterator[Resource | Zone]:

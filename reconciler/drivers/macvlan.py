@@ -42,6 +42,12 @@ def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[C
             f"a passthru network has room for one endpoint, and {len(endpoints)} are attached",
             "use mode bridge, or a parent for each",
         )
+    if network.driver_opts.get("mode") == "passthru" and any(endpoint.mac_address for endpoint in endpoints):
+        yield Complaint(
+            ("driver_opts", "mode"),
+            "an endpoint in mode passthru has its parent's MAC, and mac_address says another",
+            "remove mac_address, or use mode bridge",
+        )
     if network.allow:
         yield Complaint(
             ("allow",),
@@ -62,7 +68,7 @@ def lower(network: Network) -> Iterator[Resource]:
             sandbox=endpoint.sandbox,
             name=endpoint.interface_name,
             mtu=network.mtu,
-            mac=endpoint.mac,
+            mac=None if options["mode"] == "passthru" else endpoint.mac,  # passthru: the parent's own
             parent=f"/{parent}",
             options=options,
             ipv6=endpoint.ipv6,

@@ -1,0 +1,363 @@
+"""The command line: parses, calls, prints, exits. docs/cli.md describes it; what it does is `reconciler.api`'s.
+
+Everything that takes time to import is imported by the command that needs it.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import NetapplyError
+from .options import (
+    Check,
+    Debug,
+    Detailed,
+    DriverName,
+    DriverOption,
+    Files,
+    FilesOrNone,
+    Force,
+    Format,
+    Group,
+    Output,
+    Plain,
+    Project,
+    Prune,
+    Quiet,
+    Strict,
+    Verbose,
+    Wait,
+    Write,
+)
+from .output import Errors, Page, Unwritable, page_of, put, replace_files, write
+from .report.terminal import view_of
+
+if TYPE_CHECKING:
+    from .drivers import Driver
+    from .engine import Proposal, Report
+    from .host import Host
+    from .manifest.model import Manifest
+    from .plan import Plan
+    from .report.content import Content
+
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+"""Click's UsageError: of which click, an own one or that within typer, depends on typer's version."""
+
+OK, FAILED, DIFFERENCES, REFUSED, USAGE, LACKS, BUG = 0, 1, 2, 3, 64, 69, 70
+"""The exit codes that are no error's own: see `reconciler.errors` for those, docs/cli.md for all."""
+
+
+def host_factory() -> "Host":
+    """Return the host to act on; tests put another in its place."""
+    from .api import this_host
+
+    return this_host()
+
+
+app = typer.Typer(
+    name="netapply",
+    cls=Group,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Make the networks of Linux containers what a manifest says. `netapply FILE...` is `netapply apply FILE...`.",
+    epilog="Exit codes: 0 done, 1 failed and rolled back, 2 differences, 3 refused, 4 rolling back failed, 64 usage, "
+    "65 manifest, 69 the host lacks something, 70 a bug, 75 locked, 77 not permitted.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ._version import __version__
+
+        write(sys.stdout, f"netapply {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    pass
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command and return its exit code. The one place where errors become codes."""
+    said = Errors(args)
+    try:
+        return _invoke(list(args))
+    except NetapplyError as failure:
+        if said.debug:
+            _trace()
+        said.error(failure)
+        return failure.exit_code
+    except KeyboardInterrupt:  # not while applying: the engine rolls back then, and raises ApplyFailed
+        said.plain("interrupted; nothing was changed", FAILED, "Interrupted")
+        return FAILED
+    except OSError as failure:
+        if not isinstance(failure, Unwritable):
+            return _bug(failure, said)
+        said.plain(f"the result can't be written: {failure.strerror}", LACKS, "Unwritable")
+        return LACKS
+    except Exception as failure:  # noqa: BLE001 - no traceback ever reaches a user who did not ask for it
+        if not isinstance(failure, USAGE_ERROR):
+            return _bug(failure, said)
+        ctx = getattr(failure, "ctx", None)
+        hint = f"`{ctx.command_path if ctx else 'netapply'} --help` says how it is used"
+        said.plain(failure.format_message(), USAGE, "Usage", hint)
+        return USAGE
+
+
+def _invoke(args: list[str]) -> int:
+    command = typer.main.get_command(app)
+    if "_NETAPPLY_COMPLETE" in os.environ:
+        command.main(args, prog_name="netapply")  # answers the shell and exits
+    try:
+        with command.make_context("netapply", args) as ctx:
+            if not args:
+                write(sys.stderr, command.get_help(ctx) + "\n")
+                return USAGE
+            return int(command.invoke(ctx) or OK)
+    except typer.Exit as done:
+        return done.exit_code
+
+
+def _bug(failure: Exception, said: Errors) -> int:
+    if said.debug:
+        _trace()
+    hint = "" if said.debug else "run it again with --debug and report what it prints"
+    said.plain(f"this is a bug in netapply: {type(failure).__name__}: {failure}", BUG, "Bug", hint)
+    return BUG
+
+
+def _trace() -> None:
+    import traceback
+
+    write(sys.stderr, traceback.format_exc())
+
+
+@app.command()
+def apply(
+    files: Files,
+    check: Check = False,
+    prune: Prune = True,
+    force: Force = False,
+    strict: Strict = False,
+    detailed_exitcode: Detailed = False,
+    output: Output = Format.TEXT,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    no_color: Plain = False,
+    lock_timeout: Wait = 10.0,
+    debug: Debug = False,
+) -> int:
+    """Make the host what the manifest says, or leave it as it was. The default command."""
+    from . import api
+    from .engine import Options
+
+    page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
+    manifest, options = api.load(*files), Options(prune, force, strict, lock_timeout)
+    if check:
+        proposal = api.plan(manifest, host_factory(), options)
+        return _tell(page, _proposed(proposal, manifest), detailed_exitcode, checked=True)
+    report = page.follow(lambda progress: api.apply(manifest, host_factory(), options, progress))
+    with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
+        page.tell(_done(report, manifest))
+    return OK
+
+
+@app.command()
+def plan(
+    files: Files,
+    prune: Prune = True,
+    force: Force = False,
+    strict: Strict = False,
+    detailed_exitcode: Detailed = False,
+    output: Output = Format.TEXT,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    no_color: Plain = False,
+    debug: Debug = False,
+) -> int:
+    """Show what applying the manifest would do. Changes nothing and waits for nobody."""
+    from . import api
+    from .engine import Options
+
+    page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
+    manifest = api.load(*files)
+    proposal = api.plan(manifest, host_factory(), Options(prune, force, strict))
+    return _tell(page, _proposed(proposal, manifest), detailed_exitcode)
+
+
+@app.command()
+def destroy(
+    files: FilesOrNone = None,
+    project: Project = None,
+    check: Check = False,
+    detailed_exitcode: Detailed = False,
+    output: Output = Format.TEXT,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    no_color: Plain = False,
+    lock_timeout: Wait = 10.0,
+    debug: Debug = False,
+) -> int:
+    """Remove all that the project owns, and nothing else."""
+    from . import api, engine
+    from .engine import Options
+
+    page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
+    name, manifest = _which(files, project)
+    if check:
+        proposal = engine.plan_destruction(name, host_factory(), manifest)
+        return _tell(page, _proposed(proposal, None), detailed_exitcode, checked=True)
+    options = Options(lock_timeout=lock_timeout)
+    report = page.follow(lambda progress: api.destroy(manifest or name, host_factory(), options, progress))
+    with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
+        page.tell(_done(report, None))
+    return OK
+
+
+@app.command()
+def validate(
+    files: Files, output: Output = Format.TEXT, quiet: Quiet = False, no_color: Plain = False, debug: Debug = False
+) -> int:
+    """Check the manifest. Needs no rights and no host."""
+    from . import api
+    from .report import about
+
+    manifest = api.load(*files)
+    if output is Format.JSON:
+        put(about.valid_json(manifest))
+    elif not quiet:
+        put(about.valid(manifest))
+    return OK
+
+
+@app.command()
+def status(
+    files: FilesOrNone = None,
+    project: Project = None,
+    detailed_exitcode: Detailed = False,
+    output: Output = Format.TEXT,
+    no_color: Plain = False,
+    debug: Debug = False,
+) -> int:
+    """Show what there is: networks, containers, addresses; with a manifest also what has drifted from it."""
+    from . import api, engine
+    from .report import json
+    from .report import status as report
+
+    name, manifest = _which(files, project)
+    host = host_factory()
+    proposal = api.plan(manifest, host) if manifest else engine.plan_destruction(name, host)
+    content = _proposed(proposal, manifest) if manifest else None
+    observed = proposal.observation.state
+    if output is Format.JSON:
+        put(json.status(name, observed, content))
+    else:
+        view = view_of(sys.stdout, os.environ, colour=not no_color)
+        put(report.tree(name, observed, content, view))
+    return DIFFERENCES if content and content.plan and detailed_exitcode else OK
+
+
+@app.command()
+def pin(
+    files: Files,
+    in_place: Write = False,
+    output: Output = Format.TEXT,
+    quiet: Quiet = False,
+    no_color: Plain = False,
+    debug: Debug = False,
+) -> int:
+    """Show, as a diff, how to write the chosen subnets and addresses into the manifest; --write does it."""
+    from . import api
+    from .pin import pin as pinned
+    from .report import about
+
+    if in_place and "-" in files:
+        raise USAGE_ERROR("standard input can't be written to; leave --write out and pass the diff to patch")
+    manifest = api.load(*files)
+    texts = pinned(manifest, api.plan(manifest, host_factory()).topology)
+    if in_place:
+        replace_files(texts)
+    if output is Format.JSON:
+        put(about.pinned_json(manifest.project, texts, in_place))
+    elif texts:
+        put(about.pinned(manifest.sources, texts, view_of(sys.stdout, os.environ, colour=not no_color)))
+    elif not quiet:
+        put(f"{manifest.project}: nothing to pin\n")
+    return OK
+
+
+@app.command()
+def schema(driver: DriverOption = None, debug: Debug = False) -> int:
+    """Print the JSON Schema of manifests, or of one driver's options."""
+    from .manifest.schema import options_schema, published
+
+    put(options_schema(driver, _driver(driver).OPTIONS) if driver else published())
+    return OK
+
+
+@app.command()
+def drivers(name: DriverName = None, output: Output = Format.TEXT, debug: Debug = False) -> int:
+    """List the drivers, or explain one and its options."""
+    from .drivers import available
+    from .report import about
+
+    found = {one: _driver(one) for one in ([name] if name else available())}
+    if output is Format.JSON:
+        put(about.drivers_json(found))
+    else:
+        put(about.driver(name, found[name]) if name else about.drivers(found))
+    return OK
+
+
+def _driver(name: str) -> "Driver":
+    from .drivers import available, find
+
+    driver = find(name)
+    if driver is None:
+        raise USAGE_ERROR(f"there is no driver {name}; there are {', '.join(available())}")
+    return driver
+
+
+def _which(files: list[str] | None, project: str | None) -> "tuple[str, Manifest | None]":
+    """Return the project that is meant, and its manifest if there is one."""
+    if bool(files) == bool(project):
+        raise USAGE_ERROR("say which project: either FILE... or --project NAME")
+    if project:
+        return project, None
+    from . import api
+
+    manifest = api.load(*(files or ()))
+    return manifest.project, manifest
+
+
+def _tell(page: Page, content: "Content", detailed_exitcode: bool, checked: bool = False) -> int:
+    """Tell a plan that is not carried out and return the exit code."""
+    page.tell(content, checked)
+    if content.refusals:
+        return REFUSED
+    return DIFFERENCES if content.plan and detailed_exitcode else OK
+
+
+def _proposed(proposal: "Proposal", manifest: "Manifest | None") -> "Content":
+    pending = proposal.topology.pending
+    return _content(proposal.topology.project, proposal.plan, manifest, pending, refusals=proposal.refusals)
+
+
+def _done(report: "Report", manifest: "Manifest | None") -> "Content":
+    return _content(report.topology.project, report.plan, manifest, report.pending, seconds=report.seconds)
+
+
+def _content(project: str, plan: "Plan", manifest: "Manifest | None", pending: Any, **more: Any) -> "Content":
+    from .report.content import Content
+
+    if manifest is None:
+        return Content(project, plan, pending=pending, **more)
+    names = tuple(manifest.networks), tuple(manifest.containers)
+    return Content(project, plan, *names, manifest.position, pending, **more)

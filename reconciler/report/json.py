@@ -1,0 +1,136 @@
+"""A plan, a state and errors as JSON. The form of a plan is schemas/plan.schema.json; keys always come in one order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TypeAlias
+
+from ..errors import ManifestError, NetapplyError, Position, Refused, RollbackFailed
+from ..plan import Change, Create, Delete, Update
+from ..resources import Resource, State, subject, value_of
+from ..safety import is_disruptive
+from .content import Content
+from .entries import Counts, count, fold, resource_of, source
+
+Json: TypeAlias = "bool | int | float | str | Mapping[str, Json] | Sequence[Json] | None"
+
+FORMAT_VERSION = 1
+"""Moves when a reader of the form before would go wrong; new keys don't move it."""
+
+
+def text(value: Json) -> str:
+    """Return the value as JSON text, indented, ended by a newline; ASCII, so that every stream can carry it."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def plan(content: Content) -> Json:
+    """Return a plan, applied or not (`applied`, and then `seconds`)."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "project": content.project,
+        "applied": content.seconds is not None,
+        "seconds": None if content.seconds is None else round(content.seconds, 3),
+        "changes": [_change(change, content) for change in content.plan.changes],
+        "notes": list(content.plan.notes),
+        "pending": {name: content.pending[name] for name in sorted(content.pending)},
+        "refusals": list(content.refusals),
+        "summary": {**_counts(count(fold(content.plan))), "objects": _counts(Counts(*content.plan.counts))},
+    }
+
+
+def _counts(counts: Counts) -> dict[str, Json]:
+    return dict(counts._asdict())
+
+
+def _change(change: Change, content: Content) -> Json:
+    before: Resource | None = None if isinstance(change, Create) else change.before
+    after: Resource | None = None if isinstance(change, Delete) else change.after
+    container, network = subject(resource_of(change))
+    place = content.position and source(change, content.position)
+    return {
+        "action": type(change).__name__.lower(),
+        "kind": change.key.kind,
+        "key": change.key.name,
+        "network": network,
+        "container": container,
+        "replacement": not isinstance(change, Update)
+        and (change.replaces if isinstance(change, Create) else change.replaced),
+        "reason": None if isinstance(change, Update) else change.reason or None,
+        "disruptive": is_disruptive(change),
+        "source": _position(place) if place else None,
+        "changed": _changed(change.before, change.after, change.fields) if isinstance(change, Update) else {},
+        "before": _value(before),
+        "after": _value(after),
+    }
+
+
+def _changed(before: Resource, after: Resource, names: Iterable[str]) -> Json:
+    return {name: {"before": _value(value_of(before, name)), "after": _value(value_of(after, name))} for name in names}
+
+
+def _value(value: object) -> Json:
+    """Return a resource, or a value of one: fields as reconciler/resources.py names them, null: the kernel picks."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(key): _value(value[key]) for key in sorted(value, key=str)}
+        case list() | tuple() | set() | frozenset():
+            return [_value(item) for item in value]
+        case _ if is_dataclass(value):
+            return {one.name: _value(getattr(value, one.name)) for one in fields(value)}
+        case _:
+            return str(value)
+
+
+def status(project: str, observed: State, content: Content | None) -> Json:
+    """Return what there is of a project. `drift` are the changes that would mend it, null without a manifest."""
+    drift: Json = None if content is None else [_change(change, content) for change in content.plan.changes]
+    resources: list[Json] = [
+        {"kind": key.kind, "key": key.name, "value": _value(observed[key])} for key in sorted(observed)
+    ]
+    return {"format_version": FORMAT_VERSION, "project": project, "resources": resources, "drift": drift}
+
+
+def error(failure: NetapplyError) -> Json:
+    """Return an error, with the exit code that it ends in."""
+    return problem(
+        str(failure),
+        failure.exit_code,
+        type(failure).__name__,
+        problems=[
+            {"source": _position(one.position), "what": one.what, "mend": one.mend or None} for one in failure.problems
+        ]
+        if isinstance(failure, ManifestError)
+        else [],
+        refusals=list(failure.reasons) if isinstance(failure, Refused) else [],
+        left=list(failure.left) if isinstance(failure, RollbackFailed) else [],
+    )
+
+
+def problem(
+    message: str,
+    exit_code: int,
+    kind: str,
+    problems: list[Json] | None = None,
+    refusals: list[Json] | None = None,
+    left: list[Json] | None = None,
+) -> Json:
+    """Return an error by its parts. `kind` is the name of its class, "Usage" or "Bug"."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "error": {
+            "kind": kind,
+            "exit_code": exit_code,
+            "message": message,
+            "problems": problems or [],
+            "refusals": refusals or [],
+            "left": left or [],
+        },
+    }
+
+
+def _position(place: Position) -> Json:
+    return {"file": place.file, "line": place.line, "column": place.column}

@@ -1,0 +1,137 @@
+"""What there is of a project, as a tree: networks, the containers on them, their addresses, and what has drifted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ..resources import Address, Link, Netns, NftTable, Resource, Route, State, Sysctl
+from .content import Content
+from .entries import Entry, Thing, fold, thing_of
+from .terminal import BOLD, COLOURS, DIM, YELLOW, View
+from .words import details, title
+
+
+class Branch(NamedTuple):
+    """A line of the tree and what hangs below it."""
+
+    line: str
+    below: tuple[Branch, ...] = ()
+
+
+def tree(project: str, observed: State, content: Content | None, view: View) -> str:
+    """Return the tree, lines ended by a newline each.
+
+    `content` is what applying the manifest would do, None if there is no manifest: then nothing is known of drift.
+    """
+    entries = {entry.thing: entry for entry in fold(content.plan)} if content else {}
+    pending = sorted(content.pending.items()) if content else []
+    things: dict[Thing, list[Resource]] = {}
+    for resource in observed.values():
+        thing = thing_of(resource)
+        if thing.kind != "setting" or thing in entries:  # they are the whole host's: only drift is of interest
+            things.setdefault(thing, []).append(resource)
+    networks = sorted({thing.network for thing in (*things, *entries) if thing.network is not None})
+    branches = [_network(name, things, entries, view) for name in networks]
+    branches += _group("containers", ("container",), things, entries, view)
+    branches += _group("host", ("firewall", "setting", "leftover", "other"), things, entries, view)
+    lines = [view.paint(_root(project, things, content, entries), BOLD), *_drawn(branches, "", view)]
+    lines += [view.paint(f"pending: container {name}: {why}", YELLOW) for name, why in pending]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _root(
+    project: str, things: Mapping[Thing, object], content: Content | None, entries: Mapping[Thing, object]
+) -> str:
+    if content is not None:
+        state = f"{len(entries)} to mend" if entries else "as the manifest says"
+    else:
+        state = "what is there" if things else "nothing there"
+    return f"{project}: {state}"
+
+
+def _network(name: str, things: Mapping[Thing, list[Resource]], entries: Mapping[Thing, Entry], view: View) -> Branch:
+    own = Thing("network", None, name)
+    endpoints = sorted(
+        {thing for thing in (*things, *entries) if thing.kind == "endpoint" and thing.network == name},
+        key=lambda thing: thing.container or "",
+    )
+    below = tuple(_leaf(thing, str(thing.container), things, entries, view) for thing in endpoints)
+    return _leaf(own, f"network {name}", things, entries, view)._replace(below=below)
+
+
+def _group(
+    heading: str,
+    kinds: Iterable[str],
+    things: Mapping[Thing, list[Resource]],
+    entries: Mapping[Thing, Entry],
+    view: View,
+) -> Iterator[Branch]:
+    members = sorted(
+        {thing for thing in (*things, *entries) if thing.kind in kinds},
+        key=lambda thing: (thing.kind, thing.container or "", thing.name),
+    )
+    if members:
+        names = {thing: thing.container or f"{thing.kind} {thing.name}" for thing in members}
+        yield Branch(heading, tuple(_leaf(thing, names[thing], things, entries, view) for thing in members))
+
+
+def _leaf(
+    thing: Thing, name: str, things: Mapping[Thing, list[Resource]], entries: Mapping[Thing, Entry], view: View
+) -> Branch:
+    """Return a thing's line: what it is, then what it should be."""
+    words = " ".join(_is(things.get(thing, [])))
+    line = view.paint(f"{name}: {words}" if words else name)
+    entry = entries.get(thing)
+    if entry is None:
+        return Branch(line)
+    return Branch(f"{line}  {view.paint(f'← {_drift(entry)}', COLOURS[entry.action])}")
+
+
+def _drift(entry: Entry) -> str:
+    match entry.action:
+        case "add":
+            return f"missing: {title(entry)}"
+        case "remove":
+            return "not in the manifest"
+        case action:
+            said = [f"{_DRIFTS.get(what, '')}{line}" for what, line in details(entry) if what]
+            words = ", ".join(said) or title(entry).partition(": ")[2]
+            return f"{'to replace' if action == 'replace' else 'differs'}{f': {words}' if words else ''}"
+
+
+_DRIFTS = {"add": "lacks ", "remove": "has ", "replace": "to replace "}
+
+
+def _is(resources: Iterable[Resource]) -> Iterator[str]:
+    """Yield words for what the kernel has."""
+    for resource in sorted(resources, key=lambda one: (_ORDER.index(type(one)), one.key)):
+        match resource:
+            case Link(peer=None):
+                yield f"{resource.name} ({resource.kind}{'' if resource.up else ', down'})"
+            case Link():
+                yield f"{resource.inner[1]} ({resource.kind} {resource.name}{'' if resource.up else ', down'})"
+            case Address(address=address):
+                yield address
+            case Route(destination="0.0.0.0/0" | "::/0", via=str(via)):
+                yield f"via {via}"
+            case Netns(reference=reference, adopted=adopted):
+                yield f"{reference}{' (adopted)' if adopted else ''}"
+            case Sysctl(value=value):
+                yield value
+            case NftTable(text=text):
+                yield f"{len(text.splitlines())} lines"
+            case _:
+                pass
+
+
+_ORDER = (Netns, Link, Address, Route, Sysctl, NftTable)
+
+
+def _drawn(branches: Sequence[Branch], before: str, view: View) -> Iterator[str]:
+    for branch in branches[:-1]:
+        yield view.paint(f"{before}├─ ", DIM) + branch.line
+        yield from _drawn(branch.below, f"{before}│  ", view)
+    for last in branches[-1:]:
+        yield view.paint(f"{before}└─ ", DIM) + last.line
+        yield from _drawn(last.below, f"{before}   ", view)

@@ -1,0 +1,266 @@
+"""Resources, and what changes in them, in the words of whoever wrote the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..plan import Change, Create, Delete, Update
+from ..resources import HOST, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl, differences, value_of
+from .entries import Entry, resource_of
+
+_LABELS = {
+    "name": "name",
+    "peer.name": "interface",
+    "mtu": "mtu",
+    "peer.mtu": "mtu",
+    "mac": "mac",
+    "peer.mac": "mac",
+    "master": "bridge",
+    "parent": "parent",
+    "kind": "kind",
+    "ipv6": "IPv6 of its own making",
+    "peer.ipv6": "IPv6 of its own making",
+    "peer.sandbox": "container",
+    "sandbox": "container",
+    "reference": "namespace",
+}
+_STATES = {"up": "link", "peer.up": "inner end", "loopback_up": "lo"}
+
+
+def title(entry: Entry) -> str:
+    """Return what the entry is about, on one line: what it will be if it is made, what it was if it goes."""
+    head = resource_of(entry.head) if entry.head else None
+    match entry.thing.kind:
+        case "endpoint":
+            name = f"endpoint {entry.thing.container}"
+        case "network":
+            name = f"{head.kind} {head.name}" if isinstance(head, Link) else f"network {entry.thing.network}"
+        case "container":
+            name = f"container {entry.thing.container}"
+        case "leftover":
+            name = "what an interrupted run left behind"
+        case "other":
+            name = brief(head) if head else entry.thing.name
+        case kind:
+            name = f"{kind} {entry.thing.name}"
+    if isinstance(entry.head, Update) and isinstance(head, Sysctl):
+        more = f"{value_of(entry.head.before, 'value')} → {head.value}"
+    else:
+        more = _content(entry, head) if entry.action != "change" else ""
+    return f"{name}: {more}" if more else name
+
+
+def _content(entry: Entry, head: Resource | None) -> str:
+    """Return what is made or taken away with the entry, in short."""
+    match head:
+        case Link():
+            made = [change.after for change in entry.changes if isinstance(change, Create)]
+            inner = [] if entry.thing.kind == "network" else [head.inner[1]]
+            addresses = [one.address for one in made if isinstance(one, Address)]
+            ways = [one.via for one in made if isinstance(one, Route) and one.destination in _DEFAULTS and one.via]
+            words = [*inner, *addresses, *(["via", *ways] if ways else [])]
+            if entry.thing.kind == "network" and head.mtu and entry.action != "remove":
+                words += ["mtu", str(head.mtu)]
+            if entry.thing.kind == "endpoint":
+                words.append(f"({head.kind} {head.name})" if head.peer else f"({head.kind} on {_plain(head.parent)})")
+            return " ".join(words)
+        case Netns(reference=reference):
+            return f"namespace {reference.removeprefix('netns:')}"
+        case NftTable(text=text):
+            return _lines(text)
+        case Sysctl(value=value):
+            return value
+        case _:
+            return ""
+
+
+_DEFAULTS = ("0.0.0.0/0", "::/0")
+
+
+def _lines(text: str) -> str:
+    number = len(text.splitlines())
+    return f"{number} line{'s' * (number != 1)}"
+
+
+def details(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Yield lines below the title, each with the action that it stands for ("" for a remark), the nft text aside."""
+    deleted = {change.key: change.before for change in entry.changes if isinstance(change, Delete)}
+    told: set[str] = set()
+    for change in entry.changes:
+        lines: Iterable[str] = ()
+        if isinstance(change, Update) and not isinstance(change.after, Route):
+            lines = field_changes(change.before, change.after, change.fields)
+        elif isinstance(change, Create) and (before := deleted.get(change.key)) and change is entry.head:
+            lines = field_changes(before, change.after, differences(change.after, before))
+        for line in lines:
+            if line not in told:  # both ends of a veth pair have an MTU
+                told.add(line)
+                yield "change", line
+    yield from _carried(entry)
+    if entry.action == "replace" and isinstance(entry.head, Create):
+        yield "", ": ".join(filter(None, ["replaced, which interrupts its traffic", entry.head.reason]))
+    elif entry.disruptive and entry.action == "change":
+        yield "", "interrupts its traffic"
+
+
+def field_changes(before: Resource, after: Resource, fields: Iterable[str]) -> Iterator[str]:
+    """Yield "mtu 1500 → 1400" for each field, named as `resources.differences` does."""
+    for name in fields:
+        if isinstance(after, NftTable | Sysctl):
+            continue
+        if name == "peer":
+            yield "its inner end is lost"
+            continue
+        old, new = value_of(before, name), value_of(after, name)
+        if old == new:
+            continue  # set again, since something else that changes resets it
+        if name in _STATES:
+            yield f"{_STATES[name]} {_state(old)} → {_state(new)}"
+        else:
+            yield f"{_label(name)} {_value(old)} → {_value(new)}"
+
+
+def _label(name: str) -> str:
+    head, _, rest = name.partition(".")
+    match head:
+        case "options":
+            return rest
+        case "port":
+            return f"port {rest}"
+        case "sysctls":
+            return f"net.{rest}"
+        case _:
+            return _LABELS.get(name, name)
+
+
+def _state(value: object) -> str:
+    return "up" if value else "down"
+
+
+def _value(value: object) -> str:
+    match value:
+        case None | "":
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case tuple():
+            return ", ".join(map(str, value)) or "none"
+        case _:
+            return str(value).removeprefix("/")
+
+
+def _plain(reference: str | None) -> str:
+    return (reference or "nothing").removeprefix("/")
+
+
+def _carried(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Yield the addresses, routes and further links that change, where the title does not say it all."""
+    whole = entry.action != "change"
+    readdressed = {} if whole else dict(_readdressed(entry))
+    for change in entry.changes:
+        resource = resource_of(change)
+        if change is entry.head or isinstance(resource, NftTable | Sysctl) or _is_in_title(change, whole):
+            continue
+        if (address := readdressed.get(resource.key)) is not None:
+            if isinstance(change, Create):
+                yield "change", f"address {address} → {brief(resource).removeprefix('address ')}"
+            continue
+        match change:
+            case Update(before=Route() as before, after=Route() as after):
+                yield "change", f"route {_destination(after)}: {_way(before)} → {_way(after)}"
+            case Create(replaces=True, reason=reason):
+                yield "replace", f"{brief(resource)} ({reason})"
+            case Create():
+                yield "add", brief(resource)
+            case Delete(replaced=False):
+                yield "remove", brief(resource)
+            case _:
+                pass
+
+
+def _readdressed(entry: Entry) -> Iterator[tuple[Key, str]]:
+    """Yield the keys of both addresses, and the one before, where one of a family takes the place of another."""
+    for family in (False, True):
+        olds = [
+            change.before
+            for change in entry.changes
+            if isinstance(change, Delete) and isinstance(change.before, Address) and not change.replaced
+        ]
+        news = [
+            change.after
+            for change in entry.changes
+            if isinstance(change, Create) and isinstance(change.after, Address) and not change.replaces
+        ]
+        olds = [one for one in olds if (":" in one.address) is family]
+        news = [one for one in news if (":" in one.address) is family]
+        if len(olds) == len(news) == 1:
+            yield from ((one.key, olds[0].address) for one in (*olds, *news))
+
+
+def _is_in_title(change: Change, whole: bool) -> bool:
+    """Whether the title of an entry that is made, removed or replaced as a `whole` names it, or need not."""
+    if not whole:
+        return False
+    match change:
+        case Create(after=Address()):
+            return True
+        case Create(after=Route(destination=destination, type="unicast")):
+            return destination in _DEFAULTS
+        case Create():
+            return False
+        case _:
+            return True
+
+
+def brief(resource: Resource) -> str:
+    """Return a resource in a few words."""
+    match resource:
+        case Address(address=address):
+            return f"address {address}"
+        case Route():
+            return f"route {_destination(resource)} {_way(resource)}"
+        case Link(kind=kind, name=name):
+            return f"{kind} {name}"
+        case Netns(reference=reference):
+            return f"namespace {reference.removeprefix('netns:')}"
+        case NftTable(family=family, name=name):
+            return f"firewall {family} {name}"
+        case Sysctl(name=name, value=value):
+            return f"setting {name} = {value}"
+
+
+def _destination(route: Route) -> str:
+    return "default" if route.destination in _DEFAULTS else route.destination
+
+
+def _way(route: Route) -> str:
+    words = [route.type] if route.type != "unicast" else [f"via {route.via}" if route.via else "on the link"]
+    if route.metric not in (0, 1024):
+        words.append(f"metric {route.metric}")
+    return " ".join(words)
+
+
+def in_full(resource: Resource) -> str:
+    """Return a resource with all that the kernel is asked for, on one line."""
+    match resource:
+        case Link(peer=peer):
+            words = [f"{resource.kind} {resource.name}", _inside(resource.sandbox), *_settings(resource, "mtu", "mac")]
+            if resource.master:
+                words.append(f"in bridge {_plain(resource.master)}")
+            if resource.parent:
+                words.append(f"on {_plain(resource.parent)}")
+            words += [f"{name} {_value(value)}" for name, value in {**resource.options, **resource.port}.items()]
+            if peer:
+                words += ["; inner end", peer.name, _inside(peer.sandbox), *_settings(peer, "mtu", "mac")]
+            words += [f"net.{name}={value}" for name, value in resource.sysctls.items()]
+            return " ".join(filter(None, words)).replace(" ;", ";")
+        case _:
+            return brief(resource)
+
+
+def _inside(sandbox: str) -> str:
+    return f"in {sandbox}" if sandbox != HOST else ""
+
+
+def _settings(end: object, *names: str) -> list[str]:
+    return [f"{name} {value}" for name in names if (value := getattr(end, name)) is not None]
