@@ -1,0 +1,74 @@
+"""`make bench`: measure, print a table with targets and peers, and write bench.json. docs/performance.md explains it.
+
+A target that is missed is shown and does not fail the run: the machine may be busy. `--gate` makes it fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.isolation import isolated, lacks
+
+from . import cases
+from .cases import Row
+
+ROOT = Path(__file__).parents[2]
+
+WHOLE: tuple[Callable[[], Iterator[Row]], ...] = (cases.start_up, cases.existing_namespaces, cases.from_clean)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmark. Returns the exit code."""
+    unknown = set(arguments) - {"--growth", "--gate"}
+    if unknown:
+        print(f"usage: python -m tests.bench [--growth] [--gate], not {' '.join(sorted(unknown))}", file=sys.stderr)
+        return 64
+    if reason := lacks():
+        print(f"the benchmark {reason}: it makes network namespaces", file=sys.stderr)
+        return 77
+    os.chdir(ROOT)
+    print(f"{platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    print(line("what", "value", "target", "met", "measured", "peers"))
+    rows = []
+    with isolated():
+        for case in (cases.growth,) if "--growth" in arguments else WHOLE:
+            for row in case():
+                rows.append(row)
+                print(shown(row), flush=True)
+    store(rows)
+    missed = [row.what.strip() for row in rows if row.met is False]
+    print(f"\n{len(missed)} of {sum(row.met is not None for row in rows)} targets missed; bench.json has the figures")
+    return 1 if missed and "--gate" in arguments else 0
+
+
+def shown(row: Row) -> str:
+    value = "" if row.value is None else f"{row.value:.{0 if row.value >= 100 or row.unit == '' else 2}f} {row.unit}"
+    target = "" if row.target is None else f"<= {row.target:g}"
+    met = {True: "yes", False: "NO", None: ""}[row.met]
+    return line(row.what, value, target, met, row.measured, row.peers)
+
+
+def line(what: str, value: str, target: str, met: str, measured: str, peers: str) -> str:
+    return f"{what:<36}{value:<18}{target:<8}{met:<5}{measured:<58}{peers}".rstrip()
+
+
+def store(rows: list[Row]) -> None:
+    result = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "rows": [{**asdict(row), "what": row.what.strip(), "met": row.met} for row in rows],
+    }
+    (ROOT / "bench.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

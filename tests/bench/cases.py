@@ -1,0 +1,206 @@
+"""What is measured: each case returns rows for the table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.machine import Machine, machine
+
+from . import workload
+from .measure import NETAPPLY, Cost, cost, median, repeated, settle
+from .monitor import notifications
+
+ROUNDS = 3
+"""How often what takes seconds is measured; the median counts."""
+
+OBSERVE = """
+import sys, time, reconciler
+from reconciler.engine import scope_of
+manifest, host = reconciler.load(sys.argv[1]), reconciler.this_host()
+started = time.monotonic()
+host.observe(scope_of(manifest))
+print(time.monotonic() - started)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table. `value` must not exceed `target`; both None where a figure only informs."""
+
+    what: str
+    measured: str
+    value: float | None = None
+    target: float | None = None
+    unit: str = ""
+    peers: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        if self.value is None or self.target is None:
+            return None
+        return self.value <= self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """An isolated host with an empty folder for files, for one measurement."""
+
+    host: Machine
+    folder: Path
+
+    def manifest(self, text: str) -> str:
+        path = self.folder / "manifest.yaml"
+        path.write_text(text)
+        return str(path)
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """Run the block on a fresh isolated host, once the kernel is done with the one of before."""
+    settle()
+    with machine() as host, tempfile.TemporaryDirectory() as folder:
+        yield Bench(host, Path(folder))
+
+
+def start_up() -> Iterator[Row]:
+    """The command that does nothing, and a small plan without a change."""
+    nothing = repeated(20, [sys.executable, "-c", "pass"])
+    version = repeated(20, [NETAPPLY, "--version"])
+    yield Row(
+        "netapply --version",
+        f"{_ms(version)} (python -c pass {_ms(nothing)})",
+        version.wall / nothing.wall,
+        2.0,
+        "x python",
+    )
+    with bench():
+        file = "manifests/voting-app.yaml"
+        cost([NETAPPLY, file])
+        small = repeated(10, [NETAPPLY, "plan", "--detailed-exitcode", file])
+    peers = "nmstate 1.1 s, ifreload 0.39 s, compose 1.36 s, ansible 7.4 s"
+    yield Row("plan of a small manifest, no change", _ms(small), small.wall * 1000, 150, "ms", peers)
+
+
+def existing_namespaces(endpoints: int = 100) -> Iterator[Row]:
+    """W100 into namespaces that are there already, against a process for each command."""
+    ours, batched, single = [], [], []
+    ruleset = ""
+    for _ in range(ROUNDS):
+        with bench() as here:
+            _namespaces(here, endpoints)
+            ours.append(cost([NETAPPLY, here.manifest(workload.manifest(endpoints, existing=True))]))
+            ruleset = here.host.run(f"nft list table inet netapply-{workload.PROJECT}", check=False).stdout
+        with bench() as here:
+            _namespaces(here, endpoints)
+            batched.append(_script_cost(workload.batches(endpoints, here.folder, ruleset, existing=True)))
+        with bench() as here:
+            _namespaces(here, endpoints)
+            single.append(_script_cost(workload.single_commands(endpoints, here.folder, ruleset)))
+    mine, batch, one = median(ours), median(batched), median(single)
+    measured = f"{_ms(mine)} (ip {_ms(one)}, ip -batch {_ms(batch)} = {batch.wall / one.wall:.2f} x)"
+    peers = "ip -batch 0.14, CNI 2.1-8.3, Docker 3.2-7.6, Podman 9.5"
+    yield Row("W100 into existing namespaces", measured, mine.wall / one.wall, 0.15, "x ip", peers)
+
+
+def from_clean(endpoints: int = 1000) -> Iterator[Row]:
+    """W1000 from nothing, doing nothing, repairing and removing."""
+    applied, batched, idle, repaired, observed, destroyed = [], [], [], [], [], []
+    one_by_one: Cost | None = None
+    writes, seen = 0, 0
+    for _ in range(ROUNDS):
+        with bench() as here:
+            file = here.manifest(workload.manifest(endpoints))
+            applied.append(cost([NETAPPLY, file]))
+            ruleset = here.host.run("nft list ruleset").stdout
+            idle.append(repeated(5, [NETAPPLY, file]))
+            names = [workload.sandbox_name(one) for one in range(endpoints)]
+            with notifications(names) as count:
+                cost([NETAPPLY, file])
+            writes += count.total()
+            observed.append(float(_output([sys.executable, "-c", OBSERVE, file])))
+            with notifications(names) as count:
+                repaired.append(repeated(5, [NETAPPLY, file], before=lambda here=here: _break_a_link(here.host)))  # type: ignore[misc]
+            seen += count.total()
+            destroyed.append(cost([NETAPPLY, "destroy", file]))
+            assert here.host.names() == [], "destroy left namespaces"
+        with bench() as here:
+            batched.append(_script_cost(workload.batches(endpoints, here.folder, ruleset)))
+            if one_by_one is None:
+                one_by_one = _script_cost(workload.removal(endpoints, here.folder))
+    assert one_by_one is not None
+    assert seen, "the monitor saw nothing of a repair: it can't be trusted"
+    mine, batch, none, mend, gone = (median(costs) for costs in (applied, batched, idle, repaired, destroyed))
+    yield Row(
+        f"W{endpoints} from clean",
+        f"{_s(mine)} (ip -batch per namespace {_s(batch)})",
+        mine.wall / batch.wall,
+        0.25,
+        "x ip -batch",
+        "C with raw netlink 0.19, pyroute2 0.9",
+    )
+    yield Row("  of it the kernel's own time", _s(mine.system), mine.wall / mine.system, 2.0, "x kernel")
+    yield Row("  of it user time", _s(mine.user), mine.user, 0.5, "s")
+    yield Row("  peak memory", f"{mine.memory:.0f} MiB", mine.memory, 60, "MiB", "Docker daemon > 100 MB, always")
+    yield Row(
+        f"W{endpoints} no-op, cold start to exit", _ms(none), none.wall * 1000, 450, "ms", "ip -j in each: seconds"
+    )
+    yield Row("  of it observing", _ms(statistics.median(observed)), statistics.median(observed) * 1000, 150, "ms")
+    yield Row("  writes, by rtnetlink and nftables", f"{writes} notifications", writes, 0, "")
+    extra = (mend.wall - none.wall) * 1000
+    yield Row("one drifted link repaired", f"{_ms(mend)}, no-op {extra:+.0f} ms", extra, 5, "ms over no-op")
+    yield Row(
+        f"W{endpoints} destroy", f"{_s(gone)} (one by one {_s(one_by_one)})", gone.wall, 1.3, "s", "one by one 19 s"
+    )
+    yield Row("  against one by one", "", gone.wall / one_by_one.wall, 0.1, "x ip")
+
+
+def growth(small: int = 1000, large: int = 4000) -> Iterator[Row]:
+    """How the cost grows with the number of endpoints."""
+    costs: dict[int, tuple[Cost, Cost]] = {}
+    for endpoints in (small, large):
+        rounds = []
+        for _ in range(ROUNDS):
+            with bench() as here:
+                file = here.manifest(workload.manifest(endpoints))
+                rounds.append((cost([NETAPPLY, file]), repeated(3, [NETAPPLY, file])))
+        costs[endpoints] = (median([one for one, _ in rounds]), median([two for _, two in rounds]))
+    for what, place, target in (("apply", 0, 9.0), ("no-op", 1, 4.5)):
+        few, many = costs[small][place], costs[large][place]
+        measured = f"{_s(few)} to {_s(many)}"
+        yield Row(f"growth W{large}/W{small}, {what}", measured, many.wall / few.wall, target, "x")
+
+
+def _namespaces(here: Bench, endpoints: int) -> None:
+    names = map(workload.sandbox_name, range(endpoints))
+    here.host.run("ip -batch -", stdin="".join(f"netns add {name}\n" for name in names))
+
+
+def _script_cost(script: workload.Script) -> Cost:
+    return cost(["sh", str(script.main)])
+
+
+def _break_a_link(host: Machine) -> None:
+    """Delete the outer end of one endpoint's veth pair."""
+    mark = f"netapply:{workload.PROJECT}/{workload.sandbox_name(7)}/"
+    found = [link["ifname"] for link in json.loads(host.run("ip -j link").stdout) if mark in link.get("ifalias", "")]
+    host.run(f"ip link delete {found[0]}")
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def _ms(figure: Cost | float) -> str:
+    return f"{(figure.wall if isinstance(figure, Cost) else figure) * 1000:.0f} ms"
+
+
+def _s(figure: Cost | float) -> str:
+    return f"{figure.wall if isinstance(figure, Cost) else figure:.2f} s"

@@ -1,0 +1,131 @@
+"""Two manifests whose difference has every kind of change, and a look at a host that owes nothing to netapply."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+BEFORE = """
+version: 1
+project: shop
+networks:
+  front:
+    internal: true
+    driver_opts: {name: frontbr}
+    mtu: 1400
+    ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}
+  back: {internal: true, ipam: {config: [{subnet: 10.21.0.0/24}]}}
+  old: {internal: true, ipam: {config: [{subnet: 10.22.0.0/24}, {subnet: "fd00:22::/64"}]}}
+  lan: {driver: macvlan, driver_opts: {parent: uplink}, ipam: {config: [{subnet: 10.23.0.0/24}]}}
+containers:
+  web:
+    networks:
+      front: {ipv4_address: 10.20.0.10, ipv6_address: "fd00:20::10", mac_address: "02:00:00:00:00:10"}
+      back: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 2, net.ipv4.conf.IFNAME.log_martians: 1}}
+  db: {networks: {back: {ipv4_address: 10.21.0.20}}}
+  gone: {networks: [old, front]}
+  mac: {networks: {lan: {ipv4_address: 10.23.0.20}}}
+  theirs: {sandbox: {netns: theirs, create: false}, networks: {front: {}, old: {}}}
+"""
+
+AFTER = """
+version: 1
+project: shop
+networks:
+  front:
+    driver_opts: {name: shopfront, hairpin: true}
+    mtu: 1450
+    ipam: {config: [{subnet: 10.20.0.0/24, gateway: 10.20.0.254}, {subnet: "fd00:20::/64"}]}
+    routes: [{destination: 192.0.2.0/24, type: blackhole}, {destination: 198.51.100.0/24, via: 10.20.0.7}]
+  back: {driver_opts: {icc: false}, protect: true, ipam: {config: [{subnet: 10.21.0.0/24}]}}
+  fresh: {enable_ipv6: true, ipam: {config: [{subnet: 10.24.0.0/24}, {subnet: "fd00:24::/64"}]}}
+  lan: {driver: macvlan, driver_opts: {parent: uplink, mode: private}, ipam: {config: [{subnet: 10.23.0.0/24}]}}
+containers:
+  web:
+    networks:
+      front:
+        ipv4_address: 10.20.0.11
+        ipv6_address: "fd00:20::11"
+        mac_address: "02:00:00:00:00:11"
+        interface_name: front0
+      back: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 0, net.ipv6.conf.IFNAME.accept_ra: 0}}
+  db: {networks: {lan: {ipv4_address: 10.23.0.21}, fresh: {}}}
+  new: {networks: {fresh: {}, front: {}}}
+  mac: {networks: {lan: {ipv4_address: 10.23.0.20, mac_address: "02:00:00:00:00:33"}}}
+  theirs: {sandbox: {netns: theirs, create: false}, networks: {front: {}}}
+"""
+
+FOREIGN = """
+link add uplink type veth peer name uplink-far
+link set uplink up
+link set uplink-far up
+link add canary type bridge
+addr add 203.0.113.1/24 dev canary
+link set canary up
+link add canary-port type veth peer name canary-peer
+link set canary-port master canary
+route add 198.18.0.0/15 via 203.0.113.7
+netns add theirs
+netns add bystander
+-n theirs link set lo up
+-n theirs link add hers type veth peer name hers-peer
+-n theirs addr add 10.99.0.1/24 dev hers
+"""
+
+FOREIGN_RULES = "table ip canary { chain c { type filter hook input priority 5; ip saddr 192.0.2.66 counter drop; }; }"
+
+
+def make_foreign() -> None:
+    """Make links, namespaces, addresses, routes and rules that netapply must not touch, in the current namespace."""
+    for line in FOREIGN.strip().splitlines():
+        subprocess.run(["ip", *line.split()], check=True, timeout=10)
+    subprocess.run(["nft", FOREIGN_RULES], check=True, timeout=10)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+
+
+def snapshot() -> dict[str, Any]:
+    """Return all that `ip`, `nft` and /proc say of the host and its namespaces, but for numbers that need not last."""
+    result: dict[str, Any] = {"nft": _output("nft", "list", "ruleset")}
+    names = sorted(path.name for path in Path("/run/netns").iterdir())
+    for name in ("", *names):
+        at = ["-n", name] if name else []
+        result[name or "host"] = {
+            what: sorted((_lasting(item) for item in json.loads(_output("ip", *at, "-j", *words) or "[]")), key=repr)
+            for what, words in {
+                "links": ("-d", "addr", "show"),
+                "routes": ("route", "show", "table", "all"),
+                "routes6": ("-6", "route", "show", "table", "all"),
+            }.items()
+        }
+    for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        result[setting] = Path("/proc/sys", setting).read_text().strip()
+    return result
+
+
+_NUMBERS = {"ifindex", "link_index", "link_netnsid", "valid_life_time", "preferred_life_time", "stats", "operstate"}
+_VOLATILE = {*_NUMBERS, "flags", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "ageing_timer", "iif"}
+
+
+def _lasting(value: Any) -> Any:
+    """Return the value without what differs between two objects made alike, and without addresses still tentative."""
+    if isinstance(value, dict):
+        kept = {key: _lasting(item) for key, item in value.items() if key not in _VOLATILE}
+        kept["up"] = "UP" in value.get("flags", [])
+        for key in ("addr_info",):
+            if key in kept:
+                kept[key] = sorted((item for item in kept[key] if item.get("scope") != "link"), key=repr)
+        return kept
+    return [_lasting(item) for item in value] if isinstance(value, list) else value
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+
+
+def forget_forwarding() -> None:
+    """Undo by hand what is never undone, so that the next round starts where the first one did."""
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("0")
+    subprocess.run(["nft", "delete", "table", "inet", "netapply"], check=False, capture_output=True, timeout=10)

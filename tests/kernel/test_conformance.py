@@ -1,0 +1,328 @@
+"""The host in memory behaves as the kernel does: the same lists of changes through both, compared change by change.
+
+Where they differ the kernel is right, and `reconciler.host.fake` is to be mended.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from reconciler.host import Host, Scope
+from reconciler.host.fake import FakeHost
+from reconciler.host.linux import LinuxHost
+from reconciler.networks import SandboxRef
+from reconciler.plan import Change, Create, Delete, Update, diff
+from reconciler.resources import HOST, Address, Key, Link, Netns, Peer, Resource, Route, State, Sysctl
+from tests import strategies
+from tests.strategies import CONTAINERS, PARENTS, Foreign, nft_table, states
+
+from ..machine import Machine
+
+SCOPE = Scope("shop", {name: SandboxRef("netns", name, create=True) for name in CONTAINERS})
+FOREIGN = Foreign(ports=1)
+
+WEB = Netns("web", "netns:web")
+DB = Netns("db", "netns:db")
+FRONT = Link("front", "bridge", HOST, "shop-front", mtu=1500, ipv6=False)
+WEB_FRONT = Link(
+    "web/front",
+    "veth",
+    HOST,
+    "ve-web",
+    mtu=1500,
+    master="front",
+    port={"isolated": True, "hairpin": False},
+    peer=Peer("web", "eth0", mtu=1500, mac="02:00:00:00:00:01", ipv6=False),
+    ipv6=False,
+)
+WEB_LAN = Link(
+    "web/lan",
+    "macvlan",
+    "web",
+    "eth1",
+    1400,
+    "02:00:00:00:00:02",
+    parent="/eth0",
+    options={"mode": "bridge"},
+    ipv6=False,
+)
+DB_LAN = replace(WEB_LAN, path="db/lan", sandbox="db", mac="02:00:00:00:00:03")
+GATEWAY = Address("front", "10.20.0.1/24")
+ADDRESS = Address("web/front", "10.20.0.10/24")
+SECOND = Address("web/front", "10.20.0.11/24")
+THIRD = Address("web/front", "10.20.9.11/24")
+ADDRESS6 = Address("web/front", "fd00:20::10/64")
+DEFAULT = Route("web", "0.0.0.0/0", "10.20.0.1", "web/front")
+DEFAULT6 = Route("web", "::/0", "fd00:20::1", "web/front", 1024)
+ON_LINK = Route("web", "198.51.100.0/24", link="web/front")
+NOWHERE = Route("web", "192.0.2.0/24", type="blackhole")
+NOWHERE6 = Route("web", "2001:db8:ff::/48", metric=1024, type="prohibit")
+SHOP: list[Resource] = [WEB, FRONT, WEB_FRONT, GATEWAY, ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, ON_LINK]
+
+
+def made(*resources: Resource) -> list[Change]:
+    return [Create(one) for one in resources]
+
+
+def gone(*resources: Resource) -> list[Change]:
+    return [Delete(one) for one in resources]
+
+
+def change(before: Resource, after: Resource, *fields: str) -> list[Change]:
+    return [Update(before, after, fields)]
+
+
+WEB_DOWN = replace(WEB_FRONT, peer=replace(WEB_FRONT.peer, up=False))  # type: ignore[type-var]
+TABLE = nft_table("drop")
+
+LISTS: dict[str, list[list[Change]]] = {
+    "everything is made once": [made(*SHOP, NOWHERE, NOWHERE6, TABLE)],
+    "nothing can be made twice": [made(*SHOP, NOWHERE), made(*SHOP, NOWHERE)],
+    "nothing can be deleted that is not there": [
+        made(WEB, FRONT, WEB_FRONT),
+        gone(ADDRESS, ADDRESS6, NOWHERE, DB_LAN, DB, TABLE),
+    ],
+    "a link takes its addresses and routes along": [made(*SHOP), gone(WEB_FRONT)],
+    "a bridge lets go of its ports": [made(*SHOP), gone(FRONT)],
+    "a namespace without a place is not there": [made(WEB_FRONT, WEB_LAN, NOWHERE)],
+    "a master and a parent must be there": [made(WEB, WEB_FRONT, replace(WEB_LAN, parent="/eth9"))],
+    "a next hop must be reached over the link": [made(WEB, FRONT, WEB_FRONT, DEFAULT, DEFAULT6, ADDRESS, ADDRESS6)],
+    "a next hop is not a host itself": [
+        made(WEB, FRONT, WEB_FRONT, ADDRESS, ADDRESS6),
+        made(replace(DEFAULT, via="10.20.0.10"), replace(DEFAULT6, via="fd00:20::10")),
+    ],
+    "a next hop behind a route on the link is reached": [
+        made(WEB, FRONT, WEB_FRONT, ADDRESS, ON_LINK, replace(DEFAULT, via="198.51.100.7")),
+    ],
+    "a link-local next hop needs no address": [made(WEB, FRONT, WEB_FRONT, replace(DEFAULT6, via="fe80::1"))],
+    "there are no routes over a link that is down": [
+        made(WEB, FRONT, WEB_DOWN, ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, ON_LINK),
+        made(replace(ON_LINK, destination="2001:db8:1::/64", metric=1024)),
+    ],
+    "a link that goes down loses its routes and IPv6 addresses": [
+        made(*SHOP),
+        change(WEB_FRONT, WEB_DOWN, "peer.up"),
+        change(WEB_DOWN, WEB_FRONT, "peer.up"),
+    ],
+    "the last IPv4 address takes the IPv4 routes along": [made(*SHOP, SECOND), gone(ADDRESS), gone(SECOND)],
+    "an IPv6 address leaves the routes where they are": [made(*SHOP), gone(ADDRESS6)],
+    "the first of three addresses goes and the others stay": [made(*SHOP, SECOND, THIRD), gone(ADDRESS), gone(SECOND)],
+    "an address can be there with another prefix length too": [
+        made(*SHOP, Address("web/front", "10.20.0.10/16"), Address("web/front", "fd00:20::10/48"))
+    ],
+    "a route is replaced in place": [
+        made(*SHOP, NOWHERE),
+        change(DEFAULT, replace(DEFAULT, via="10.20.0.254"), "via"),
+        change(DEFAULT6, replace(DEFAULT6, via="fd00:20::fe"), "via"),
+        change(DEFAULT, replace(DEFAULT, via="10.99.0.1"), "via"),
+        change(NOWHERE, replace(NOWHERE, type="unreachable"), "type"),
+        change(ON_LINK, replace(ON_LINK, destination="10.77.0.0/16"), "via"),
+    ],
+    "routes of different metrics live side by side": [
+        made(*SHOP, replace(DEFAULT, metric=7), replace(DEFAULT6, metric=7)),
+        gone(DEFAULT, DEFAULT6),
+    ],
+    "a link is changed in place": [
+        made(*SHOP),
+        change(FRONT, replace(FRONT, mtu=1400, mac="02:00:00:00:00:77"), "mtu", "mac"),
+        change(WEB_FRONT, replace(WEB_FRONT, mtu=1300), "mtu"),
+        change(
+            WEB_FRONT, replace(WEB_FRONT, peer=replace(WEB_FRONT.peer, mtu=1300)), "peer.mtu"  # type: ignore[type-var]
+        ),
+        change(WEB_FRONT, replace(WEB_FRONT, tags=("protect",)), "tags"),
+        change(WEB_FRONT, replace(WEB_FRONT, port={"hairpin": True}), "port.hairpin"),
+    ],
+    "IPv6 leaves a link below its least MTU": [
+        made(*SHOP),
+        change(WEB_FRONT, replace(WEB_FRONT, peer=replace(WEB_FRONT.peer, mtu=1200)), "peer.mtu"),  # type: ignore[type-var]
+        made(ADDRESS6),
+    ],
+    "links get another name": [
+        made(*SHOP, WEB_LAN),
+        change(FRONT, replace(FRONT, name="front0"), "name"),
+        change(WEB_FRONT, replace(WEB_FRONT, name="ve-new"), "name"),
+        change(WEB_LAN, replace(WEB_LAN, name="lan0"), "name"),
+        change(WEB_LAN, replace(WEB_LAN, name="eth0"), "name"),
+    ],
+    "a port moves to another bridge and is made anew there": [
+        made(*SHOP),
+        change(WEB_FRONT, replace(WEB_FRONT, master="/canary0"), "master"),
+        change(WEB_FRONT, replace(WEB_FRONT, master=None), "master"),
+        change(WEB_FRONT, WEB_FRONT, "master", "port.isolated", "port.hairpin"),
+    ],
+    "a link that is no port has no settings of one": [
+        made(*SHOP),
+        change(WEB_FRONT, replace(WEB_FRONT, master=None), "master"),
+        change(WEB_FRONT, WEB_FRONT, "port.isolated"),
+    ],
+    "a bridge is nobody's port, and a port nobody's parent": [
+        made(FRONT, replace(FRONT, path="back", name="shop-back", master="front")),
+        made(WEB, replace(WEB_LAN, parent="/canary-port0")),
+    ],
+    "macvlans on one parent have MACs of their own": [
+        made(WEB, DB, WEB_LAN, DB_LAN),
+        change(DB_LAN, replace(DB_LAN, mac=WEB_LAN.mac), "mac"),
+        gone(DB_LAN),
+        made(replace(DB_LAN, mac=WEB_LAN.mac)),
+    ],
+    "a macvlan's mode changes in place, but not to passthru": [
+        made(WEB, WEB_LAN),
+        change(WEB_LAN, replace(WEB_LAN, options={"mode": "private"}), "options.mode"),
+        change(WEB_LAN, replace(WEB_LAN, options={"mode": "vepa", "bc_queue_len": 500}), "options.mode"),
+        change(WEB_LAN, replace(WEB_LAN, options={"bc_queue_len": 500}), "options.bc_queue_len"),
+        change(WEB_LAN, replace(WEB_LAN, options={"mode": "passthru"}), "options.mode"),
+    ],
+    "a passthru macvlan is alone on its parent and has its MAC": [
+        made(WEB, DB, replace(WEB_LAN, parent="/eth2", options={"mode": "passthru"}, mac=None)),
+        made(replace(DB_LAN, parent="/eth2")),
+        made(DB_LAN),
+        made(replace(DB_LAN, path="db/dmz", name="eth5", options={"mode": "passthru"}, mac=None)),
+    ],
+    "a macvlan is not larger than its parent": [
+        made(WEB, replace(WEB_LAN, mtu=1501)),
+        made(WEB_LAN),
+        change(WEB_LAN, replace(WEB_LAN, mtu=1501), "mtu"),
+        change(WEB_LAN, replace(WEB_LAN, mtu=1500), "mtu"),
+    ],
+    "names, MTUs and MACs have limits": [
+        made(WEB, FRONT, replace(FRONT, path="one", name="sixteen-letters0"), replace(FRONT, path="two", name="a/b")),
+        made(replace(FRONT, path="three", name="three", mac="01:00:00:00:00:01")),
+        made(replace(WEB_FRONT, mtu=60)),
+        made(replace(WEB_FRONT, peer=Peer("web", "lo"))),
+        change(FRONT, replace(FRONT, mtu=70000), "mtu"),
+        change(FRONT, replace(FRONT, mac="01:00:00:00:00:01"), "mac"),
+        change(FRONT, replace(FRONT, name="canary0"), "name"),
+    ],
+    "settings of a link are made, changed and taken back": [
+        made(WEB, FRONT, replace(WEB_FRONT, sysctls={"ipv4.conf.rp_filter": "2"})),
+        change(WEB_FRONT, replace(WEB_FRONT, sysctls={"ipv4.conf.rp_filter": "1"}), "sysctls.ipv4.conf.rp_filter"),
+        change(WEB_FRONT, replace(WEB_FRONT, sysctls={"ipv4.conf.log_martians": "1"}),
+               "sysctls.ipv4.conf.rp_filter", "sysctls.ipv4.conf.log_martians"),
+    ],
+    "settings that do not exist are refused": [
+        made(WEB, FRONT, WEB_FRONT),
+        [Update(WEB_FRONT, replace(WEB_FRONT, sysctls={"ipv4.conf.nonsense": "1"}), ("sysctls.ipv4.conf.nonsense",))],
+        made(Sysctl("net.ipv4.nonsense", "1")),
+        made(Sysctl("net.ipv4.ip_forward", "1"), Sysctl("net.ipv6.conf.all.forwarding", "1")),
+    ],
+    "a namespace that was deleted comes back as it was": [
+        made(*SHOP, NOWHERE),
+        gone(WEB),
+        made(WEB),
+    ],
+    "a namespace is made once": [made(WEB), made(WEB), gone(WEB), gone(WEB)],
+    "lo goes down and up": [
+        made(WEB),
+        change(WEB, replace(WEB, loopback_up=False), "loopback_up"),
+        change(WEB, WEB, "loopback_up"),
+    ],
+    "a table is made, replaced and deleted": [
+        made(TABLE),
+        change(TABLE, nft_table("accept"), "text"),
+        gone(TABLE),
+        gone(TABLE),
+    ],
+}  # fmt: skip
+
+
+def make_foreign() -> None:
+    """What `new_host` and `FOREIGN` are in memory, in the kernel."""
+    for number, name in enumerate(PARENTS):
+        _ip(f"link add {name} address 02:aa:00:00:00:0{number} type veth peer name far{number}")
+        _ip(f"link set far{number} up")
+        _ip(f"link set {name} up")
+    _ip("netns add theirs")
+    _ip("link add canary0 type bridge")
+    _ip("link set canary0 up")
+    _ip("link add canary-port0 type veth peer name port0 netns theirs")
+    _ip("link set canary-port0 master canary0")
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, timeout=10)
+
+
+def outcome(host: Host, changes: Sequence[Change]) -> list[str]:
+    """Make the changes; return what became of each, in words that two hosts have in common."""
+    return [
+        f"{type(change).__name__} {change.key}: {errno.errorcode.get(error.errno, error.errno) if error else 'done'}"
+        for change, error in host.apply(changes)
+    ]
+
+
+def common(mine: State, others: State) -> dict[Key, Resource]:
+    """Return a state without what hosts can't have in common: what a kernel picks, options that one knows alone."""
+    return {
+        _place(key): _common(one, others.get(key))
+        for key, one in mine.items()
+        if not (isinstance(one, Sysctl) and "accept_ra" in one.name)
+    }
+
+
+def _common(one: Resource, other: Resource | None) -> Resource:
+    if not isinstance(one, Link):
+        return one
+    peer = one.peer and replace(one.peer, mac=_given(one.peer.mac), sandbox=re.sub("@.*", "@", one.peer.sandbox))
+    options = {name: value for name, value in one.options.items() if isinstance(other, Link) and name in other.options}
+    port = {name: value for name, value in one.port.items() if isinstance(other, Link) and name in other.port}
+    return replace(one, mac=_given(one.mac), peer=peer, options=options, port=port)
+
+
+def _given(mac: str | None) -> str | None:
+    """Return a MAC that one of the tests gave, None for a random one."""
+    return mac if mac and re.match("02:(00|aa|bb):00:00", mac) else None
+
+
+def _place(key: Key) -> Key:
+    return Key(key.kind, re.sub(r"@\S*", "@", key.name))
+
+
+def compare(fake: FakeHost, real: LinuxHost, where: str) -> None:
+    one, other = (host.observe(SCOPE).state for host in (fake, real))
+    assert common(one, other) == common(other, one), where
+
+
+def tolerated(fake: str, real: str) -> bool:
+    """Whether the outcomes are as they should be. The real host takes it for done if a route is gone already."""
+    return fake == real or (fake.startswith("Delete route") and real.endswith("done"))
+
+
+@pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS.keys())
+def test_both_hosts_do_the_same(lists: list[list[Change]], host: Machine) -> None:
+    make_foreign()
+    fake, real = strategies.new_host(), LinuxHost()
+    fake.kernel.live_rename = True
+    FOREIGN.make(fake)
+    compare(fake, real, "at first")
+    for number, changes in enumerate(lists):
+        for one, other in zip(outcome(fake, changes), outcome(real, changes), strict=True):
+            assert tolerated(one, other), f"list {number}: in memory: {one}; in the kernel: {other}"
+        compare(fake, real, f"after list {number}")
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=states(), after=states())
+def test_both_hosts_go_from_state_to_state(
+    before: State, after: State, new_host: Callable[[], AbstractContextManager[Machine]]
+) -> None:
+    with new_host():
+        make_foreign()
+        fake, real = strategies.new_host(), LinuxHost()
+        fake.kernel.live_rename = True
+        FOREIGN.make(fake)
+        for desired in (before, after, before, {}):
+            compare(fake, real, "before")
+            plan = diff(desired, fake.observe(SCOPE).state)
+            assert outcome(real, plan.changes) == outcome(fake, plan.changes)
+            assert not diff(desired, real.observe(SCOPE).state).changes
+            for each in (fake, real):
+                each.release()
+        real.close()

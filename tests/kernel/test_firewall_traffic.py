@@ -1,0 +1,369 @@
+"""What the firewall lets through and what not, on real packets: both families, bridged packets filtered or not."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+
+import pytest
+
+from reconciler.firewall import FAMILY, Zone, guard_table, table
+from reconciler.host import nft
+from tests.isolation import inside
+from tests.kernel.topology import FIRST, address, build, forward
+from tests.machine import Machine, Outside
+
+pytestmark = pytest.mark.usefixtures("bridge_nf")
+
+SHORT = 0.4
+"""Seconds to wait for what must not arrive."""
+
+FRONT = Zone("front", "shop-front", ("10.20.0.0/24", "fd00:20::/64"))
+BACK = Zone("back", "shop-back", ("10.21.0.0/24", "fd00:21::/64"))
+PREFIXES = (*FRONT.subnets, *BACK.subnets)
+
+both_families = pytest.mark.parametrize("family", [4, 6])
+
+
+def _filter(*zones: Zone, project: str = "shop") -> None:
+    found = table(project, zones)
+    assert found is not None
+    nft.replace(FAMILY, found.name, found.text)
+
+
+def _lay(host: Machine, *zones: Zone) -> None:
+    """Build FRONT with web1 and web2, and BACK with db, if they are among the zones, and put the table there."""
+    names = {"front": ("web1", "web2"), "back": ("db",)}
+    for zone in zones:
+        build(host, zone, *names[zone.network])
+    _filter(*zones)
+    forward(host)
+
+
+def _outside(host: Machine, name: str = "outside", link: str = "uplink") -> Outside:
+    """Make the outside, with routes to the networks, so that only the firewall can stop it."""
+    return host.outside(name, link, default_route=name == "outside", routes=PREFIXES)
+
+
+def _address(outside: Outside, family: int) -> str:
+    return outside.ipv4 if family == 4 else outside.ipv6
+
+
+def _own(outside: Outside, family: int) -> str:
+    """The host's address towards the outside."""
+    return outside.host_ipv4 if family == 4 else outside.host_ipv6
+
+
+def _at(zone: Zone, family: int, number: int = FIRST) -> str:
+    return address(zone, number, family)
+
+
+def _reaches(host: Machine, client: str, server: str, to: str) -> str | None:
+    """Ping, TCP and UDP all get through: the source that the server sees. None: none of them does."""
+    pinged = host.ping(client, to)
+    sources = {host.tcp(client, server, to), host.udp(client, server, to)}
+    assert (pinged, len(sources)) == (True, 1), (pinged, sources)
+    return sources.pop()
+
+
+def _nothing_arrives(host: Machine, *attempts: tuple[str, str, str]) -> bool:
+    """Of each (client, server, address) neither a ping is answered nor does the server see TCP or UDP."""
+    with ExitStack() as stack:
+        listeners = []
+        for port, (client, server, to) in enumerate(attempts, 8000):
+            anywhere = "::" if ":" in to else "0.0.0.0"
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                listeners.append(stack.enter_context(host.socket(server, anywhere, port, kind)))
+                with inside(client):
+                    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+                    sender = stack.enter_context(socket.socket(family, kind | socket.SOCK_NONBLOCK))
+                with suppress(BlockingIOError):
+                    sender.connect((to, port))
+                if kind == socket.SOCK_DGRAM:
+                    sender.send(b"x")
+        answered = host.pings([(client, to) for client, _, to in attempts], within=SHORT)
+        return not any(answered) and not select.select(listeners, [], [], 0)[0]
+
+
+@contextmanager
+def _connection(host: Machine, client: str, server: str, to: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """An open TCP connection that has carried data both ways: the client's end and the server's."""
+    with host.socket(server, "::" if ":" in to else "0.0.0.0", 9000) as listener:
+        with inside(client):
+            one = socket.create_connection((to, 9000), timeout=2)
+        other = listener.accept()[0]
+    with one, other:
+        other.settimeout(1)
+        assert _carries(one, other)
+        yield one, other
+
+
+def _carries(one: socket.socket, other: socket.socket, within: float = 2.0) -> bool:
+    """Whether bytes get from one end of a connection to the other and back, in so many seconds each."""
+    for sender, receiver in ((one, other), (other, one)):
+        receiver.settimeout(within)
+        sender.sendall(b"x")
+        try:
+            if receiver.recv(1) != b"x":
+                return False
+        except TimeoutError:
+            return False
+    return True
+
+
+# between networks
+
+
+@both_families
+def test_networks_do_not_reach_each_other(host: Machine, family: int) -> None:
+    _lay(host, FRONT, BACK)
+    assert _reaches(host, "web1", "web2", _at(FRONT, family, FIRST + 1)) == _at(FRONT, family)
+    assert host.ping("web1", _at(FRONT, family, 1))
+    assert _nothing_arrives(host, ("web1", "db", _at(BACK, family)), ("db", "web1", _at(FRONT, family)))
+
+
+@both_families
+def test_a_network_that_is_allowed_opens_connections_and_the_other_only_answers(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, allow=("back",)), BACK)
+    assert _reaches(host, "web1", "db", _at(BACK, family)) == _at(FRONT, family), "the source is kept"
+    assert _nothing_arrives(host, ("db", "web1", _at(FRONT, family)))
+
+
+@both_families
+def test_an_allowed_network_hears_that_a_port_is_closed(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, allow=("back",)), BACK)
+    with host.socket("web1", _at(FRONT, family), 0, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(2)
+        sender.connect((_at(BACK, family), 4444))
+        sender.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            sender.recv(1)
+
+
+@both_families
+def test_networks_that_allow_each_other_reach_each_other(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, allow=("back",)), replace(BACK, allow=("front",)))
+    assert _reaches(host, "web1", "db", _at(BACK, family))
+    assert _reaches(host, "db", "web1", _at(FRONT, family))
+
+
+@both_families
+def test_taking_a_permission_back_ends_established_connections(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, allow=("back",)), BACK)
+    with _connection(host, "web1", "db", _at(BACK, family)) as (one, other):
+        _filter(replace(FRONT, allow=("back",)), replace(BACK, icc=False))
+        assert _carries(one, other), "another edit ends nothing"
+        _filter(FRONT, BACK)
+        assert not _carries(one, other, SHORT)
+
+
+@both_families
+def test_turning_a_permission_around_ends_established_connections(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, allow=("back",)), BACK)
+    with _connection(host, "web1", "db", _at(BACK, family)) as (one, other):
+        _filter(FRONT, replace(BACK, allow=("front",)))
+        assert not _carries(one, other, SHORT)
+    assert _reaches(host, "db", "web1", _at(FRONT, family))
+
+
+@both_families
+def test_an_internal_network_can_be_allowed_all_the_same(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, allow=("back",)), replace(BACK, internal=True))
+    assert _reaches(host, "web1", "db", _at(BACK, family))
+    assert _nothing_arrives(host, ("db", "web1", _at(FRONT, family)))
+
+
+@both_families
+def test_projects_do_not_reach_each_other(host: Machine, family: int) -> None:
+    build(host, FRONT, "web1")
+    build(host, BACK, "db")
+    forward(host)
+    for mode in ("nat", "routed"):
+        _filter(replace(FRONT, mode_ipv4=mode, mode_ipv6=mode))
+        _filter(replace(BACK, mode_ipv4=mode, mode_ipv6=mode), project="other")
+        assert _nothing_arrives(host, ("web1", "db", _at(BACK, family)), ("db", "web1", _at(FRONT, family)))
+
+
+# within a network
+
+
+@both_families
+def test_without_icc_containers_do_not_reach_each_other(host: Machine, family: int, bridge_nf: bool) -> None:
+    """The table drops what is bridged where it sees that, the ports' isolation (the driver's) where it does not."""
+    closed = replace(FRONT, icc=False)
+    build(host, closed, "web1", "web2", isolated_ports=not bridge_nf)
+    _filter(closed)
+    forward(host)
+    outside = _outside(host)
+    assert _nothing_arrives(host, ("web1", "web2", _at(closed, family, FIRST + 1)))
+    assert host.ping("web1", _at(closed, family, 1))
+    assert _reaches(host, "web1", "outside", _address(outside, family))
+
+
+@both_families
+def test_without_icc_the_way_round_by_the_gateway_is_closed_too(host: Machine, family: int) -> None:
+    closed = replace(FRONT, icc=False)
+    build(host, closed, "web1", "web2", isolated_ports=True)
+    forward(host)
+    there, back, gateway = _at(closed, family, FIRST + 1), _at(closed, family), _at(closed, family, 1)
+    host.run(f"ip route add {there} via {gateway}", netns="web1")
+    host.run(f"ip route add {back} via {gateway}", netns="web2")
+    assert host.ping("web1", there), "without the table it is open"
+    _filter(closed)
+    assert _nothing_arrives(host, ("web1", "web2", there))
+
+
+# to and from outside
+
+
+@both_families
+def test_an_internal_network_has_no_way_out_and_no_way_in(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, internal=True))
+    outside = _outside(host)
+    assert _reaches(host, "web1", "web2", _at(FRONT, family, FIRST + 1))
+    assert _nothing_arrives(
+        host, ("web1", "outside", _address(outside, family)), ("outside", "web1", _at(FRONT, family))
+    )
+
+
+@both_families
+def test_an_isolated_family_has_no_way_out_and_no_way_in_and_the_other_has(host: Machine, family: int) -> None:
+    isolated = replace(FRONT, mode_ipv4="isolated") if family == 4 else replace(FRONT, mode_ipv6="isolated")
+    _lay(host, isolated)
+    outside = _outside(host)
+    assert _nothing_arrives(
+        host, ("web1", "outside", _address(outside, family)), ("outside", "web1", _at(FRONT, family))
+    )
+    assert _reaches(host, "web1", "outside", _address(outside, 10 - family)) == _own(outside, 10 - family)
+
+
+@both_families
+def test_a_family_without_a_subnet_is_closed(host: Machine, family: int) -> None:
+    one = replace(FRONT, subnets=tuple(FRONT.prefixes(10 - family)), mode_ipv4="routed", mode_ipv6="routed")
+    build(host, FRONT, "web1")
+    _filter(one)
+    forward(host)
+    outside = _outside(host)
+    assert _nothing_arrives(
+        host, ("web1", "outside", _address(outside, family)), ("outside", "web1", _at(FRONT, family))
+    )
+
+
+@both_families
+def test_in_mode_nat_the_outside_sees_the_host_and_cannot_open_connections(host: Machine, family: int) -> None:
+    _lay(host, FRONT)
+    outside = _outside(host)
+    assert _reaches(host, "web1", "outside", _address(outside, family)) == _own(outside, family)
+    assert _nothing_arrives(host, ("outside", "web1", _at(FRONT, family)))
+    assert host.ping("", _at(FRONT, family)), "the host itself reaches its containers"
+
+
+@both_families
+def test_in_mode_nat_errors_from_outside_come_back(host: Machine, family: int) -> None:
+    _lay(host, FRONT)
+    outside = _outside(host)
+    with host.socket("web1", _at(FRONT, family), 0, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(2)
+        sender.connect((_address(outside, family), 4444))
+        sender.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            sender.recv(1)
+
+
+@both_families
+def test_without_masquerade_the_outside_sees_the_container(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, masquerade=False))
+    outside = _outside(host)
+    assert _reaches(host, "web1", "outside", _address(outside, family)) == _at(FRONT, family)
+    assert _nothing_arrives(host, ("outside", "web1", _at(FRONT, family)))
+
+
+@both_families
+def test_what_is_not_of_the_networks_subnet_is_not_masqueraded(host: Machine, family: int) -> None:
+    _lay(host, FRONT)
+    outside = _outside(host)
+    strange, length = ("198.51.100.7", 32) if family == 4 else ("2001:db8:51::7", 128)
+    via = _own(outside, family)
+    host.run(f"ip addr add {strange}/{length} dev e-front" + (" nodad" if family == 6 else ""), netns="web1")
+    host.run(f"ip route add {strange}/{length} dev shop-front")
+    host.run(f"ip route add {strange}/{length} via {via}", netns="outside")
+    host.run(f"ip route replace default via {_at(FRONT, family, 1)} src {strange}", netns="web1")
+    assert host.udp("web1", "outside", _address(outside, family)) == strange
+
+
+@both_families
+def test_a_fixed_source_address_replaces_masquerading(host: Machine, family: int) -> None:
+    fixed, length = ("198.51.100.77", 32) if family == 4 else ("2001:db8:51::77", 128)
+    _lay(host, replace(FRONT, snat_ipv4="198.51.100.77", snat_ipv6="2001:db8:51::77"), BACK)
+    outside = _outside(host)
+    host.run(f"ip addr add {fixed}/{length} dev lo")
+    host.run(f"ip route add {fixed}/{length} via {_own(outside, family)}", netns="outside")
+    assert _reaches(host, "web1", "outside", _address(outside, family)) == fixed
+    assert _reaches(host, "db", "outside", _address(outside, family)) == _own(outside, family)
+
+
+@both_families
+def test_in_mode_routed_both_sides_open_connections_and_see_each_other(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, mode_ipv4="routed", mode_ipv6="routed"), BACK)
+    outside = _outside(host)
+    assert _reaches(host, "web1", "outside", _address(outside, family)) == _at(FRONT, family)
+    assert _reaches(host, "outside", "web1", _at(FRONT, family)) == _address(outside, family)
+    assert _nothing_arrives(host, ("db", "web1", _at(FRONT, family)))
+
+
+@both_families
+def test_going_from_routed_to_nat_ends_connections_from_outside(host: Machine, family: int) -> None:
+    _lay(host, replace(FRONT, mode_ipv4="routed", mode_ipv6="routed"))
+    _outside(host)
+    with _connection(host, "outside", "web1", _at(FRONT, family)) as (one, other):
+        _filter(replace(FRONT, masquerade=False))
+        assert not _carries(one, other, SHORT)
+
+
+# what is not ours
+
+
+@both_families
+def test_the_guard_stops_forwarding_for_others_and_not_for_our_networks(host: Machine, family: int) -> None:
+    _lay(host, FRONT)
+    outside, beyond = _outside(host), _outside(host, "beyond", "second")
+    host.run(f"ip route replace default via {_own(outside, family)}", netns="outside")
+    host.run(f"ip route replace default via {_own(beyond, family)}", netns="beyond")
+    assert _reaches(host, "outside", "beyond", _address(beyond, family)), "without the guard it is open"
+    guard = guard_table({4: ("second", "uplink"), 6: ("second", "uplink")})
+    assert guard is not None
+    nft.replace(FAMILY, guard.name, guard.text)
+    assert _nothing_arrives(
+        host, ("outside", "beyond", _address(beyond, family)), ("beyond", "outside", _address(outside, family))
+    )
+    assert _reaches(host, "web1", "outside", _address(outside, family)) == _own(outside, family)
+    assert _reaches(host, "web1", "beyond", _address(beyond, family)) == _own(beyond, family)
+    assert host.ping("", _address(beyond, family))
+
+
+@both_families
+def test_a_guard_of_one_family_leaves_the_other_alone(host: Machine, family: int) -> None:
+    outside, beyond = _outside(host), _outside(host, "beyond", "second")
+    forward(host)
+    for one in (4, 6):
+        host.run(f"ip route replace default via {_own(outside, one)}", netns="outside")
+        host.run(f"ip route replace default via {_own(beyond, one)}", netns="beyond")
+    guard = guard_table({family: ("second", "uplink")})
+    assert guard is not None
+    nft.replace(FAMILY, guard.name, guard.text)
+    assert _nothing_arrives(host, ("outside", "beyond", _address(beyond, family)))
+    assert _reaches(host, "outside", "beyond", _address(beyond, 10 - family))
+
+
+@both_families
+def test_a_guarded_bridge_goes_on_bridging(host: Machine, family: int) -> None:
+    foreign = Zone("front", "br0", FRONT.subnets)
+    build(host, foreign, "one", "two")
+    _filter(BACK)
+    guard = guard_table({4: ("br0", "eth0"), 6: ("br0", "eth0")})
+    assert guard is not None
+    nft.replace(FAMILY, guard.name, guard.text)
+    assert _reaches(host, "one", "two", _at(foreign, family, FIRST + 1)) == _at(foreign, family)

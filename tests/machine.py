@@ -1,0 +1,314 @@
+"""A host for tests: commands, namespaces, an outside world and traffic, all inside `tests.isolation.isolated`.
+
+Everything that waits is bounded. A namespace is named as in /run/netns, or by a path ("/proc/42/ns/net"); "" is the
+host's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .flow import Flow, flow
+from .isolation import inside, isolated, loopback_up
+
+Completed = subprocess.CompletedProcess[str]
+
+REACHED_WITHIN = 3.0
+"""Seconds within which what can reach must reach (an IPv6 address may still be in duplicate detection)."""
+
+NETAPPLY = (sys.executable, "-m", "reconciler")
+
+
+class Outside(NamedTuple):
+    """A namespace behind a link of the host. `host_*` are the host's own addresses on that link."""
+
+    name: str
+    link: str
+    ipv4: str
+    ipv6: str
+    host_ipv4: str
+    host_ipv6: str
+
+
+@dataclass
+class Machine:
+    """An isolated host, in which the calling thread is. `environ` is added to the environment of `netapply`."""
+
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    outsides: int = 0
+    environ: dict[str, str] = field(default_factory=dict)
+
+    # commands
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        netns: str = "",
+        check: bool = True,
+        timeout: float = 30,
+        stdin: str | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Completed:
+        """Run a command in a namespace. With `check`, a failure is an AssertionError that shows what it printed."""
+        arguments = [*_enter(netns), *(shlex.split(command) if isinstance(command, str) else command)]
+        done = subprocess.run(
+            arguments,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **env} if env else None,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{shlex.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def start(self, command: str | Sequence[str], *, netns: str = "") -> subprocess.Popen[str]:
+        """Start a command that goes on in the background; it is killed with the host at the latest."""
+        arguments = [*_enter(netns), *(shlex.split(command) if isinstance(command, str) else command)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+        self.processes.append(process)
+        return process
+
+    def netapply(
+        self, *arguments: str | Path, stdin: str | None = None, code: int | None = 0, timeout: float = 60
+    ) -> Completed:
+        """Run netapply. Its exit code must be `code`; None takes any. `stdin` is a manifest for the file "-"."""
+        done = self.run(
+            [*NETAPPLY, *map(str, arguments)],
+            stdin=stdin,
+            check=False,
+            timeout=timeout,
+            env={"NO_COLOR": "1", **self.environ},
+        )
+        if code is not None and done.returncode != code:
+            raise AssertionError(
+                f"netapply {shlex.join(map(str, arguments))} ended with {done.returncode}, not {code}\n"
+                f"{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def json(self, command: str, *, netns: str = "") -> Any:
+        """Run a command that prints JSON, such as "ip -j link", and return it parsed."""
+        return json.loads(self.run(command, netns=netns).stdout or "[]")
+
+    # namespaces
+
+    def netns(self, name: str) -> str:
+        """Create a namespace that netapply did not make, with `lo` up."""
+        self.run(["ip", "netns", "add", name])
+        with inside(name):
+            loopback_up()
+        return name
+
+    def names(self) -> list[str]:
+        """Return what is in /run/netns, sorted."""
+        return sorted(entry.name for entry in Path("/run/netns").iterdir())
+
+    def process(self) -> int:
+        """Start a process in a new namespace without a name, for `sandbox: {pid: N}`; returns its PID."""
+        with inside(None):
+            return self.start(["sleep", "600"]).pid
+
+    def outside(
+        self,
+        name: str = "outside",
+        link: str = "uplink",
+        *,
+        default_route: bool = True,
+        routes: Iterable[str] = (),
+        mtu: int = 1500,
+    ) -> Outside:
+        """Create a namespace behind a link of the host. It knows no way back to the host's networks but `routes`.
+
+        The first is 203.0.113.2 and 2001:db8:113::2 (RFC 5737, RFC 3849), and the host has .1; the next 203.0.114...
+        """
+        number = 113 + self.outsides
+        self.outsides += 1
+        v4, v6 = f"203.0.{number}", f"2001:db8:{number}::"
+        self.netns(name)
+        self.run(f"ip link add {link} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {name}")
+        for netns, interface in (("", link), (name, "eth0")):
+            self.run(f"ip link set {interface} up", netns=netns)
+        for netns, interface, host in (("", link, 1), (name, "eth0", 2)):
+            self.run(f"ip addr add {v4}.{host}/24 dev {interface}", netns=netns)
+            self.run(f"ip addr add {v6}{host}/64 dev {interface} nodad", netns=netns)
+        if default_route:
+            self.run(f"ip route add default via {v4}.2")
+            self.run(f"ip route add default via {v6}2")
+        for route in routes:
+            self.run(f"ip route add {route} via {f'{v6}1' if ':' in route else f'{v4}.1'}", netns=name)
+        return Outside(name, link, f"{v4}.2", f"{v6}2", f"{v4}.1", f"{v6}1")
+
+    # the kernel's settings and state
+
+    def sysctl(self, name: str, value: str | None = None, *, netns: str = "") -> str:
+        """Return a setting under /proc/sys ("net.ipv4.ip_forward"), after setting it if a value is given."""
+        path = Path("/proc/sys", *name.split("."))
+        with inside(netns):
+            if value is not None:
+                path.write_text(value)
+            return path.read_text().strip()
+
+    def bridge_nf(self, on: bool) -> None:
+        """Pass bridged packets to the firewall (the kernel's default in a new namespace), or don't."""
+        for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
+            if Path("/proc/sys/net/bridge", name).exists():
+                self.sysctl(f"net.bridge.{name}", str(int(on)))
+
+    def addresses(self, netns: str, family: int = 4) -> list[str]:
+        """Return the global addresses in a namespace, without prefix lengths, in the order of its links."""
+        links = self.json("ip -j addr show scope global", netns=netns)
+        inet = "inet" if family == 4 else "inet6"
+        return [one["local"] for link in links for one in link.get("addr_info", []) if one.get("family") == inet]
+
+    def snapshot(self, netns: str = "") -> str:
+        """Return all that there is in a namespace as text, without what changes by itself."""
+        return snapshot(netns)
+
+    # traffic
+
+    def ping(
+        self,
+        netns: str,
+        address: str,
+        *,
+        within: float = REACHED_WITHIN,
+        size: int | None = None,
+        fragment: bool = True,
+        source: str | None = None,
+    ) -> bool:
+        """Whether an address answers within so many seconds. `size` is the whole IP packet's, in bytes."""
+        return self.pings([(netns, address)], within=within, size=size, fragment=fragment, source=source)[0]
+
+    def pings(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        within: float = REACHED_WITHIN,
+        size: int | None = None,
+        fragment: bool = True,
+        source: str | None = None,
+    ) -> list[bool]:
+        """Ping from namespaces to addresses, all at once, and say of each whether it answered."""
+        running = []
+        for netns, address in pairs:
+            headers = 48 if ":" in address else 28  # IP and ICMP
+            options = [] if size is None else ["-s", str(size - headers)]
+            options += [] if fragment else ["-M", "do"]
+            options += ["-I", source] if source else []
+            command = ["ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", str(int(within) + 1), *options, address]
+            running.append(self.start(command, netns=netns))
+        deadline = time.monotonic() + within
+        return [_answered(process, deadline) for process in running]
+
+    def flow(self, netns: str, address: str) -> AbstractContextManager[Flow]:
+        """Ping every 10 ms while the block runs (a minute at most): `with host.flow(...) as flow`, then `flow.lost`."""
+        return flow(netns, address)
+
+    def socket(self, netns: str, address: str, port: int = 0, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """Return a socket in a namespace, bound to an address, listening if it is TCP. It waits a second at most."""
+        with inside(netns):
+            handle = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+        handle.settimeout(1)
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        handle.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            handle.listen()
+        return handle
+
+    def tcp(self, client: str, server: str, address: str, port: int = 8000, *, within: float = 1.0) -> str | None:
+        """Connect from one namespace to an address of another; returns the client's address as the server sees it.
+
+        None: refused, or no connection within so many seconds.
+        """
+        with self.socket(server, "::" if ":" in address else "0.0.0.0", port) as listener, inside(client):
+            try:
+                with socket.create_connection((address, port), timeout=within) as connection:
+                    accepted, peer = listener.accept()
+                    with accepted:
+                        accepted.sendall(b"hello")
+                        return str(peer[0]) if connection.recv(5) == b"hello" else None
+            except OSError:
+                return None
+
+    def udp(self, client: str, server: str, address: str, port: int = 8000, *, within: float = 1.0) -> str | None:
+        """Send a datagram and take the answer; returns the client's address as the server sees it, None if lost."""
+        anywhere = "::" if ":" in address else "0.0.0.0"
+        with (
+            self.socket(server, anywhere, port, socket.SOCK_DGRAM) as listener,
+            self.socket(client, anywhere, 0, socket.SOCK_DGRAM) as sender,
+        ):
+            listener.settimeout(within)
+            sender.settimeout(within)
+            try:
+                sender.connect((address, port))
+                sender.send(b"hello")
+                message, peer = listener.recvfrom(16)
+                listener.sendto(message, peer)
+                return str(peer[0]) if sender.recv(16) == b"hello" else None
+            except OSError:
+                return None
+
+
+def snapshot(netns: str = "") -> str:
+    """Return links, addresses, routes, rules, the nft ruleset and the named namespaces as one text.
+
+    Operational state is left out: whether there is a carrier depends on who is at the other end.
+    """
+    commands = ("ip -br link", "ip -br addr", "ip -4 route", "ip -6 route", "ip rule", "nft -s list ruleset")
+    lines: list[str] = []
+    for command in commands:
+        arguments = [*_enter(netns), *command.split()]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=True)
+        for line in done.stdout.splitlines():
+            words = [word for word in line.split(" ") if word and word != "linkdown"]
+            words[1:2] = [] if "-br" in command else words[1:2]
+            lines.append(" ".join(words).replace("NO-CARRIER,", "").replace(",LOWER_UP", ""))
+    directory = Path("/run/netns")
+    return "\n".join([*lines, *(sorted(entry.name for entry in directory.iterdir()) if directory.exists() else [])])
+
+
+@contextmanager
+def machine() -> Iterator[Machine]:
+    """Run the block in a new isolated host."""
+    with isolated():
+        new = Machine()
+        try:
+            yield new
+        finally:
+            for process in new.processes:
+                process.kill()
+                process.communicate(timeout=10)
+
+
+def _answered(process: subprocess.Popen[str], deadline: float) -> bool:
+    """Whether a ping got its answer in time; one that did not even try is an AssertionError."""
+    try:
+        output = process.communicate(timeout=max(0.01, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate(timeout=10)
+        return False
+    if process.returncode > 1 and "connect: " not in output[1]:  # the kernel's answer: unreachable, prohibited...
+        raise AssertionError(f"{shlex.join(map(str, process.args))} ended with {process.returncode}: {output[1]}")  # type: ignore[arg-type]
+    return process.returncode == 0
+
+
+def _enter(netns: str) -> list[str]:
+    return ["nsenter", f"--net={Path('/run/netns', netns)}", "--"] if netns else []

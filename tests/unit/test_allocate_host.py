@@ -1,0 +1,134 @@
+"""What the allocation takes from the host: MTU, parents, external links, sandboxes; and its errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.errors import DriverError, HostLacks
+from reconciler.host import Facts, HostLink
+from reconciler.networks import SandboxRef
+from reconciler.resources import Netns
+
+from .allocation import ETH0, FACTS, WLAN0, endpoint, manifest, net, network, problems, settled, standing
+
+# --- MTU, parents, external links
+
+
+def test_the_mtu_is_given_or_that_of_the_default_route() -> None:
+    found = settled(manifest([network("a", mtu=1280), network("b")]), replace(FACTS, links={"eth0": WLAN0}))
+    assert [one.mtu for one in found.networks] == [1280, 1400]
+
+
+def test_the_mtu_is_1500_on_a_host_without_a_default_route() -> None:
+    assert net(settled(manifest([network("a")]), Facts()), "a").mtu == 1500
+
+
+def test_a_failover_changes_neither_mtu_nor_parent() -> None:
+    declared = manifest([network("front"), network("lan", driver="macvlan")], {"web": ["front", "lan"]})
+    facts = replace(FACTS, links={**FACTS.links, "wlan0": WLAN0})
+    before = settled(declared, facts)
+    assert [(one.mtu, one.default_parent) for one in before.networks] == [(1500, None), (1500, "eth0")]
+    assert settled(declared, replace(facts, default_link="wlan0"), standing(before)) == before
+
+
+def test_an_mtu_that_no_link_of_the_host_explains_is_not_kept() -> None:
+    declared = manifest([network("front")], {"web": ["front"]})
+    drifted = standing(settled(manifest([network("front", mtu=1300)], {"web": ["front"]})))
+    assert settled(declared, state=drifted) == settled(declared)
+
+
+def test_an_mtu_that_its_parent_no_longer_has_is_not_kept() -> None:
+    declared = manifest([network("lan", driver="macvlan", driver_opts={"parent": "eth0"})], {"web": ["lan"]})
+    large = replace(ETH0, mtu=9000)
+    before = standing(settled(declared, replace(FACTS, links={"eth0": large})))
+    facts = replace(FACTS, links={"eth0": ETH0, "eth1": replace(large, name="eth1", addresses=())})
+    assert net(settled(declared, facts, before), "lan").mtu == 1500
+
+
+def test_a_macvlan_larger_than_its_parent_is_an_error() -> None:
+    ((place, what),) = problems(manifest([network("lan", driver="macvlan", mtu=9000)]))
+    assert place == "networks/lan/mtu"
+    assert "its parent eth0 has 1500" in what
+
+
+def test_a_parent_that_is_told_is_taken() -> None:
+    facts = replace(FACTS, links={**FACTS.links, "wlan0": WLAN0})
+    found = net(settled(manifest([network("lan", driver="macvlan", driver_opts={"parent": "wlan0"})]), facts), "lan")
+    assert (found.default_parent, found.mtu) == (None, 1400)
+
+
+def test_no_parent_and_no_default_route_is_an_error() -> None:
+    ((place, _),) = problems(manifest([network("lan", driver="macvlan")]), Facts())
+    assert place == "networks/lan/driver_opts"
+
+
+def test_links_that_must_exist_are_named() -> None:
+    declared = manifest(
+        [
+            network("lan", driver="macvlan", driver_opts={"parent": "eth9"}),
+            network("ours", external=True, driver_opts={"name": "br9"}),
+        ]
+    )
+    with pytest.raises(HostLacks) as caught:
+        settled(declared)
+    assert "network lan: the host has no link eth9" in str(caught.value)
+    assert "network ours: the host has no link br9" in str(caught.value)
+
+
+def test_an_external_bridge_lends_its_subnets_and_its_mtu() -> None:
+    bridge = HostLink("br9", "bridge", 9000, up=True, addresses=("10.5.0.254/24", "fe80::1/64"))
+    facts = replace(FACTS, links={**FACTS.links, "br9": bridge}, routes=("10.5.0.0/24",))
+    declared = manifest([network("ours", external=True, driver_opts={"name": "br9"})], {"web": ["ours"]})
+    found = net(settled(declared, facts), "ours")
+    assert [(subnet.cidr, subnet.gateway) for subnet in found.subnets] == [("10.5.0.0/24", "10.5.0.254")]
+    assert found.mtu == 9000
+    assert found.endpoints[0].addresses[0].startswith("10.5.0.")
+
+
+def test_an_unknown_driver_is_a_drivers_error() -> None:
+    with pytest.raises(DriverError, match="nonesuch"):
+        settled(manifest([network("a", driver="nonesuch")]))
+
+
+# --- sandboxes
+
+
+def test_there_is_a_namespace_for_each_container() -> None:
+    boxes = {"api": SandboxRef("netns", "api-ns"), "db": SandboxRef("pid", "42")}
+    found = settled(manifest([], {"web": [], "api": [], "db": []}, boxes))
+    assert found.sandboxes == (
+        Netns("api", "netns:api-ns", adopted=True),
+        Netns("db", "pid:42", adopted=True),
+        Netns("web", "netns:web"),
+    )
+
+
+@pytest.mark.parametrize("reference", [SandboxRef("host"), SandboxRef("pid", "42")])
+def test_a_container_of_a_host_network_is_in_the_hosts_namespace(reference: SandboxRef) -> None:
+    facts = replace(FACTS, in_host=frozenset({"web"}))
+    found = settled(manifest([network("all", driver="host")], {"web": ["all"]}, {"web": reference}), facts)
+    assert found.sandboxes == ()
+    assert [one.addresses for one in net(found, "all").endpoints] == [()]
+
+
+def test_a_container_with_a_namespace_of_its_own_can_not_be_on_a_host_network() -> None:
+    ((place, what),) = problems(manifest([network("all", driver="host")], {"web": ["all"]}))
+    assert place == "containers/web/sandbox"
+    assert "has a network namespace of its own" in what
+
+
+def test_a_container_in_the_hosts_namespace_can_not_be_on_another_network() -> None:
+    declared = manifest([network("front")], {"web": ["front"]}, {"web": SandboxRef("pid", "1")})
+    ((place, what),) = problems(declared, replace(FACTS, in_host=frozenset({"web"})))
+    assert place == "containers/web/networks/front"
+    assert "is in the host's own network namespace" in what
+
+
+def test_all_problems_are_told_at_once() -> None:
+    declared = manifest(
+        [network("a", "192.0.2.0/24"), network("b", driver="macvlan", mtu=9000), network("c", "10.1.0.0/30")],
+        {"x": ["c"], "y": ["c"], "z": [endpoint("c", "10.9.9.9")]},
+    )
+    assert len(problems(declared)) == 4

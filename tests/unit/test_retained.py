@@ -1,0 +1,67 @@
+"""What stays with --no-prune."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.firewall import Zone, table
+from reconciler.resources import Address, Link, Netns, Resource, Route, state
+from reconciler.retained import retained, retained_zones
+
+ZONES = (
+    Zone("front", "shop-front", ("10.0.0.0/24", "fd00::/64"), allow=("back",)),
+    Zone("back", "shop-back", ("10.1.0.0/24",), mode_ipv4="routed", icc=False),
+    Zone("in", "shop-in", ("10.2.0.0/24", "fd00:2::/64"), internal=True),
+    Zone("plain", "shop-plain", ("10.3.0.0/24",), masquerade=False),
+)
+
+
+def bridge(zone: Zone) -> list[Resource]:
+    addresses = [subnet.replace("0/", "1/").replace("::/", "::1/") for subnet in zone.subnets]
+    link = Link(path=zone.network, kind="bridge", sandbox="", name=zone.interface)
+    return [link, *(Address(zone.network, address) for address in addresses)]
+
+
+def test_the_firewall_of_what_stays_is_the_one_that_it_had() -> None:
+    before = table("shop", ZONES)
+    assert before is not None
+    observed = state([before, *(resource for zone in ZONES for resource in bridge(zone))])
+    assert table("shop", list(retained_zones("shop", retained({}, observed), observed))) == before
+
+
+def test_only_networks_that_are_not_desired_give_a_zone() -> None:
+    before = table("shop", ZONES)
+    assert before is not None
+    observed = state([before, *(resource for zone in ZONES for resource in bridge(zone))])
+    desired = state([resource for zone in ZONES[1:] for resource in bridge(zone)])
+    zones = list(retained_zones("shop", retained(desired, observed), observed))
+    assert [zone.network for zone in zones] == ["front"]
+    assert zones[0].allow == ("back",)
+
+
+def test_without_a_table_nothing_is_read_back() -> None:
+    observed = state(bridge(ZONES[0]))
+    assert list(retained_zones("shop", observed, observed)) == []
+
+
+def test_an_old_address_of_a_link_that_is_desired_does_not_stay() -> None:
+    link = Link(path="web/front", kind="veth", sandbox="", name="ve1")
+    other = replace(link, path="db/front", name="ve2")
+    observed = state(
+        [
+            Netns("web", "netns:web"),
+            link,
+            Address("web/front", "10.0.0.2/24"),
+            other,
+            Address("db/front", "10.0.0.3/24"),
+            Route("db", "0.0.0.0/0", "10.0.0.1", "db/front"),
+            Link(path="?ve3", kind="veth", sandbox="", name="ve3"),
+        ]
+    )
+    kept = retained(state([link, Address("web/front", "10.0.0.9/24")]), observed)
+    assert {str(key) for key in kept} == {
+        "netns web",
+        "link db/front",
+        "address db/front 10.0.0.3/24",
+        "route db 0.0.0.0/0 metric 0",
+    }
