@@ -150,8 +150,9 @@ def _collections(zones: Sequence[Zone]) -> Iterator[tuple[str, str, list[str]]]:
 def _between(zones: Sequence[Zone]) -> Iterator[str]:
     """Yield what happens to packets between two zones (or one and itself); pairs that are not there are dropped."""
     interfaces = {zone.network: zone.interface for zone in zones}
-    opens = {(zone.network, other) for zone in zones for other in zone.allow if other in interfaces}
-    opens = {(one, other) for one, other in opens if one != other}
+    able = {zone.network for zone in zones if not zone.internal}
+    opens = {(zone.network, other) for zone in zones for other in zone.allow if other != zone.network}
+    opens = {(one, other) for one, other in opens if {one, other} <= able}
     for one, other in opens | {(other, one) for one, other in opens}:
         verdict = "accept" if (one, other) in opens else "goto replies"
         yield f"{_quoted(interfaces[one])} . {_quoted(interfaces[other])} : {verdict}"

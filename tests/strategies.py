@@ -232,7 +232,8 @@ class Foreign:
             kernel.add_address(bridge, address)
         for number in range(self.ports):
             peer = (theirs, f"port{number}", None, None)
-            kernel.add_link(kernel.host, f"canary-port{number}", "veth", master=bridge, peer=peer)
+            port = kernel.add_link(kernel.host, f"canary-port{number}", "veth", peer=peer)
+            kernel.set_master(port, bridge)
         if self.processes:
             kernel.pids[4242] = theirs
         if self.project:

@@ -128,6 +128,7 @@ def _port(network: Network, endpoint: Endpoint, master: str) -> Link:
         sandbox=HOST,
         name=veth_name(network.project, endpoint.path),
         mtu=network.mtu,
+        mac=mac_address(network.project, f"{endpoint.path}#outer"),  # udev changes MACs that the kernel picked
         master=master,
         ipv6=False,
         port={

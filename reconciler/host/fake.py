@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ..errors import LockHeld, OperationFailed
+from ..errors import HostLacks, LockHeld, OperationFailed
 from ..plan import Change, Create, Delete, Update
 from ..resources import (
     ALIAS,
@@ -129,7 +129,8 @@ class FakeHost:
             case Route():
                 kernel.add_route(self._place(after.sandbox), self._hop(after))
             case Sysctl(name=name, value=value):
-                kernel.write_sysctl(name, value)
+                with _existing(name):
+                    kernel.write_sysctl(name, value)
             case NftTable(family=family, name=name, text=text):
                 if (family, name) in kernel.tables:
                     raise refuse(errno.EEXIST)
@@ -153,23 +154,27 @@ class FakeHost:
 
     def _create_link(self, after: Link) -> None:
         peer, kernel = after.peer, self.kernel
+        inside = (self._place(peer.sandbox), peer.name, peer.mtu, peer.mac) if peer else None
         device = kernel.add_link(
             self._place(after.sandbox),
             after.name,
             after.kind,
             mtu=after.mtu,
             mac=after.mac,
-            master=self._device(after.master) if after.master else None,
             parent=self._device(after.parent) if after.parent else None,
             options=after.options,
-            peer=(self._place(peer.sandbox), peer.name, peer.mtu, peer.mac) if peer else None,
+            peer=inside,
             group=LINK_GROUP,
         )
+        master = self._device(after.master) if after.master else None
         kernel.set_alias(device, f"{ALIAS}{self._view.project}/{after.path}", after.tags)
+        if master:
+            kernel.set_master(device, master)
         for name, option in after.port.items():
             kernel.set_port(device, name, option)
         for name, value in after.sysctls.items():
-            kernel.set_sysctl(device.peer or device, name, value)
+            with _existing(name):
+                kernel.set_sysctl(device.peer or device, name, value)
         if after.ipv6 is not None:
             kernel.set_ipv6(device, after.ipv6)
         if device.peer and peer and peer.ipv6 is not None:
@@ -194,7 +199,8 @@ class FakeHost:
             case Route():
                 self.kernel.replace_route(self._place(after.sandbox), self._hop(after))
             case Sysctl(name=name, value=value):
-                self.kernel.write_sysctl(name, value)
+                with _existing(name):
+                    self.kernel.write_sysctl(name, value)
             case NftTable(family=family, name=name, text=text):
                 if (family, name) not in self.kernel.tables:
                     raise refuse(errno.ENOENT)
@@ -228,7 +234,8 @@ class FakeHost:
             case "port", str() | int():
                 kernel.set_port(device, rest, value)
             case "sysctls", str() | None:
-                kernel.set_sysctl(device.peer or device, rest, value)
+                with _existing(name):
+                    kernel.set_sysctl(device.peer or device, rest, value)
             case "tags", _:
                 kernel.set_alias(device, device.alias, after.tags)
             case _:
@@ -284,6 +291,15 @@ class FakeHost:
     def _hop(self, route: Route) -> Hop:
         device = self._carrier(route.link) if route.link else None
         return Hop(route.destination, route.metric, route.via, device, route.type, ROUTE_PROTOCOL)
+
+
+@contextmanager
+def _existing(setting: str) -> Iterator[None]:
+    """Take a setting that the kernel does not know for something that the host lacks."""
+    try:
+        yield
+    except FileNotFoundError as missing:
+        raise HostLacks(f"the kernel has no setting {setting}") from missing
 
 
 def _listed(text: str) -> str:

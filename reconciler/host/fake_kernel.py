@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
+from ..naming import IFNAMSIZ
 from ..resources import Option
 
 MAX_PORTS = 1023
 IPV6_MIN_MTU = 1280
 KINDS = {"veth": 1500, "bridge": 1500, "macvlan": 0}
 """The kinds of link that can be made, with the MTU that they get by themselves (0: the parent's)."""
+
+SETTINGS = {"ipv4.conf.rp_filter", "ipv4.conf.log_martians", "ipv4.conf.arp_ignore", "ipv6.conf.accept_ra"}
+"""Some of those that a link has under net.ipv4 and net.ipv6."""
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = {"macvlan": {"mode": "vepa", "bc_queue_len": 1000}}
 PORT: Mapping[str, Option] = {"isolated": False, "hairpin": False}
@@ -138,7 +142,6 @@ class Kernel:
         *,
         mtu: int | None = None,
         mac: str | None = None,
-        master: Device | None = None,
         parent: Device | None = None,
         options: Mapping[str, Option] | None = None,
         peer: tuple[Space, str, int | None, str | None] | None = None,
@@ -159,9 +162,6 @@ class Kernel:
         _check_mtu(device.mtu)
         if peer:
             device.peer = self._peer(device, *peer)
-        if master:
-            self._check_port(device, master)
-            device.master, device.port = master, dict(PORT)
         for end in (device, device.peer):
             if end:
                 end.space.devices[end.name] = end
@@ -203,7 +203,9 @@ class Kernel:
             raise refuse(errno.EXFULL)
 
     def _check_name(self, space: Space, name: str) -> None:
-        if not re.fullmatch(r"[^\s/:]{1,15}", name) or name in (".", ".."):
+        if len(name) > IFNAMSIZ:
+            raise refuse(errno.ERANGE)
+        if not re.fullmatch(r"[^\s/:]+", name) or name in (".", ".."):
             raise refuse(errno.EINVAL)
         if name in space.devices:
             raise refuse(errno.EEXIST)
@@ -254,7 +256,7 @@ class Kernel:
             other for other in self._devices() if other.parent is device.parent and other.up and other is not device
         ]
         if mac in {device.parent.mac if device.parent else "", *(other.mac for other in same)}:
-            raise refuse(errno.EBUSY)
+            raise refuse(errno.EADDRINUSE)
 
     def set_master(self, device: Device, master: Device | None) -> None:
         """Put a link into a bridge, out of the one where it is now; what was set of the port is lost."""
@@ -269,7 +271,7 @@ class Kernel:
     def set_port(self, device: Device, name: str, value: Option) -> None:
         self.before()
         if not device.master or name not in PORT:
-            raise refuse(errno.EINVAL)
+            raise refuse(errno.EOPNOTSUPP)
         device.port[name] = value
 
     def set_option(self, device: Device, name: str, value: Option) -> None:
@@ -283,7 +285,7 @@ class Kernel:
     def set_sysctl(self, device: Device, name: str, value: str | None) -> None:
         """Write a setting of the link under net.ipv4 or net.ipv6, None: what the kernel starts with."""
         self.before()
-        if not re.fullmatch(r"ipv[46]\.(conf|neigh)\.[a-z0-9_]+", name):
+        if name not in SETTINGS:
             raise refuse(errno.ENOENT)
         device.sysctls.pop(name, None)
         if value is not None:
@@ -373,7 +375,7 @@ class Kernel:
                 raise refuse(errno.ENETDOWN)
             return
         here = {have.partition("/")[0] for device in space.devices.values() for have in device.addresses}
-        if hop.via in here and hop.device.up:
+        if ipv6 and hop.via in here and hop.device.up:
             raise refuse(errno.EINVAL)
         near = [ip_interface(have).network for have in hop.device.addresses]
         near += [ip_network(key[0]) for key, one in space.routes.items() if one.device is hop.device and not one.via]

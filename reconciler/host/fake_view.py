@@ -116,6 +116,8 @@ class View:
                 path, peer, ref = self.path(device), device.peer, self._reference
                 if path is None:
                     continue
+                if peer and peer.space.cookie not in self._symbols:  # its namespace is deleted or unknown
+                    peer = None
                 inner = peer or device
                 yield Link(
                     path=path,
@@ -134,7 +136,11 @@ class View:
                     sysctls=dict(inner.sysctls),
                     tags=device.tags,
                 )
-                yield from (Address(path, one) for one, number in inner.addresses.items() if number == ROUTE_PROTOCOL)
+                yield from (
+                    ()
+                    if device.peer and not peer
+                    else (Address(path, one) for one, number in inner.addresses.items() if number == ROUTE_PROTOCOL)
+                )
 
     def _peer(self, end: Device, path: str) -> Peer:
         return Peer(self._symbol(end.space, path), end.name, end.mtu, end.mac, end.up, end.ipv6)

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple
@@ -34,9 +35,6 @@ _NESTED, _ATTRIBUTE_TYPE = 0x8000, 0x3FFF
 _RECEIVE_BUFFER = 4 << 20
 _CHUNK_MESSAGES, _CHUNK_BYTES = 128, 32 << 10
 """As many answers as this fit the receive buffer, even where it can't be raised above rmem_default."""
-
-_DUMP_TRIES = 8
-"""How often a dump is begun again when the kernel says that it changed meanwhile."""
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -219,10 +217,11 @@ class Socket:
 
         A list that changed meanwhile is asked for again. Raises OperationFailed.
         """
-        for _ in range(_DUMP_TRIES):
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
             if (rows := self._dump(kind, body)) is not None:
                 return rows
-        raise OperationFailed(f"the kernel's list changed {_DUMP_TRIES} times while it was read (EINTR)", errno.EINTR)
+        raise OperationFailed(f"the kernel's list never stood still for {TIMEOUT} seconds (EINTR)", errno.EINTR)
 
     def _dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]] | None:
         self._sequence = sequence = self._sequence + 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..errors import Problem
 from ..resources import ALIAS
 from . import ip
+from .compiler import Walk, compiled
 from .model import ContainerSpec, EndpointSpec, Manifest
 from .rules import Finding, Path, Subject, name_fault
 from .words import did_you_mean, shown
@@ -100,10 +102,17 @@ def _interface(end: EndpointSpec, interfaces: dict[str, str]) -> Iterator[Findin
 
 
 def _driver_opts(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
-    """Yield options that the driver has not: a driver may name those of endpoints in ENDPOINT_OPTIONS."""
+    """Yield what is wrong with the driver's options for the endpoint.
+
+    A driver may say in ENDPOINT_OPTIONS which it has, in the form of its OPTIONS; few have any.
+    """
     known = getattr(subject.driver, "ENDPOINT_OPTIONS", {})
-    for name in end.driver_opts:
-        if name not in known:
+    for name, value in end.driver_opts.items():
+        if name in known:
+            problems: list[Problem] = []
+            compiled(known[name])(value, ("", 1, 1), name, Walk(problems))
+            yield from (Finding(_at(end, "driver_opts", name), what, mend) for _, what, mend in problems)
+        else:
             mend = did_you_mean(name, known) or "the network's own driver_opts are under networks"
             what = f"the driver {subject.spec.driver} has no option {shown(name)} for an endpoint"
             yield Finding(_at(end, "driver_opts", name), what, mend)

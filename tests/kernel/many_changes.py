@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ containers:
         mac_address: "02:00:00:00:00:11"
         interface_name: front0
       back: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 0, net.ipv6.conf.IFNAME.accept_ra: 0}}
-  db: {networks: {lan: {ipv4_address: 10.23.0.21}, fresh: {}}}
+  db: {networks: {lan: {ipv4_address: 10.23.0.21, interface_name: lan0}, fresh: {interface_name: fresh0}}}
   new: {networks: {fresh: {}, front: {}}}
   mac: {networks: {lan: {ipv4_address: 10.23.0.20, mac_address: "02:00:00:00:00:33"}}}
   theirs: {sandbox: {netns: theirs, create: false}, networks: {front: {}}}
@@ -74,6 +75,9 @@ netns add bystander
 -n theirs addr add 10.99.0.1/24 dev hers
 """
 
+ACCEPTING = ("uplink", "uplink-far", "canary", "canary-peer")
+"""The foreign links that accept router advertisements."""
+
 FOREIGN_RULES = "table ip canary { chain c { type filter hook input priority 5; ip saddr 192.0.2.66 counter drop; }; }"
 
 
@@ -92,30 +96,39 @@ def snapshot() -> dict[str, Any]:
     for name in ("", *names):
         at = ["-n", name] if name else []
         result[name or "host"] = {
-            what: sorted((_lasting(item) for item in json.loads(_output("ip", *at, "-j", *words) or "[]")), key=repr)
+            what: sorted(
+                map(_lasting, filter(_is_made, json.loads(_output("ip", *at, "-j", *words) or "[]"))), key=repr
+            )
             for what, words in {
                 "links": ("-d", "addr", "show"),
-                "routes": ("route", "show", "table", "all"),
-                "routes6": ("-6", "route", "show", "table", "all"),
+                "routes": ("-4", "route", "show"),
+                "routes6": ("-6", "route", "show"),
             }.items()
         }
-    for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+    accepting = [f"net/ipv6/conf/{link}/accept_ra" for link in ACCEPTING]
+    for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", *accepting):
         result[setting] = Path("/proc/sys", setting).read_text().strip()
     return result
 
 
 _NUMBERS = {"ifindex", "link_index", "link_netnsid", "valid_life_time", "preferred_life_time", "stats", "operstate"}
-_VOLATILE = {*_NUMBERS, "flags", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "ageing_timer", "iif"}
+_VOLATILE = {*_NUMBERS, "flags", "iif", "id", "no", "designated_port"}
+
+
+def _is_made(item: dict[str, Any]) -> bool:
+    """Whether somebody made it; the kernel makes link-local routes and addresses by itself, in its own time."""
+    return not str(item.get("local", item.get("dst", ""))).startswith("fe80:")
 
 
 def _lasting(value: Any) -> Any:
-    """Return the value without what differs between two objects made alike, and without addresses still tentative."""
+    """Return the value without what differs between two objects made alike."""
     if isinstance(value, dict):
-        kept = {key: _lasting(item) for key, item in value.items() if key not in _VOLATILE}
+        kept = {
+            key: _lasting(item) for key, item in value.items() if key not in _VOLATILE and not key.endswith("_timer")
+        }
         kept["up"] = "UP" in value.get("flags", [])
-        for key in ("addr_info",):
-            if key in kept:
-                kept[key] = sorted((item for item in kept[key] if item.get("scope") != "link"), key=repr)
+        if "addr_info" in kept:
+            kept["addr_info"] = sorted(filter(_is_made, kept["addr_info"]), key=repr)
         return kept
     return [_lasting(item) for item in value] if isinstance(value, list) else value
 
@@ -128,4 +141,18 @@ def forget_forwarding() -> None:
     """Undo by hand what is never undone, so that the next round starts where the first one did."""
     Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
     Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("0")
+    for link in ACCEPTING:
+        Path("/proc/sys/net/ipv6/conf", link, "accept_ra").write_text("1")
     subprocess.run(["nft", "delete", "table", "inet", "netapply"], check=False, capture_output=True, timeout=10)
+
+
+def changes(before: object, after: object, at: str = "") -> Iterator[str]:
+    """Yield a line for each difference between two snapshots."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            yield from changes(before.get(key), after.get(key), f"{at}/{key}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from changes(one, other, f"{at}/{number}")
+    elif before != after:
+        yield f"{at}: {before} -> {after}"

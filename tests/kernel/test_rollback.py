@@ -18,7 +18,7 @@ from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Create, Plan, Update
 
-from .many_changes import AFTER, BEFORE, forget_forwarding, make_foreign, snapshot
+from .many_changes import AFTER, BEFORE, changes, forget_forwarding, make_foreign, snapshot
 
 FAILURES = (errno.ENOBUFS, errno.EBUSY, errno.EEXIST, errno.EPERM)
 OPTIONS = engine.Options(force=True, lock_timeout=1)
@@ -101,7 +101,7 @@ def test_a_failure_at_any_operation_leaves_the_host_as_it_was(manifests: tuple[M
         trap = Counting(at, raising(failure))
         with pytest.raises(ApplyFailed):
             engine.converge(manifests[1], LinuxHost(trap=trap), OPTIONS)
-        assert snapshot() == as_before, f"operation {at} failed with {errno.errorcode[failure]}"
+        assert not [*changes(as_before, snapshot())], f"operation {at} failed with {errno.errorcode[failure]}"
 
 
 @pytest.mark.root
@@ -113,7 +113,7 @@ def test_a_signal_in_the_middle_rolls_back(manifests: tuple[Manifest, Manifest],
         trap = Counting(at, lambda: os.kill(os.getpid(), number))
         with pytest.raises(ApplyFailed, match=number.name):
             engine.converge(manifests[1], LinuxHost(trap=trap), OPTIONS)
-        assert snapshot() == as_before, f"{number.name} at operation {at}"
+        assert not [*changes(as_before, snapshot())], f"{number.name} at operation {at}"
 
 
 @pytest.mark.root
@@ -133,4 +133,5 @@ def test_when_rolling_back_fails_too_what_is_left_is_said_and_the_next_run_heals
         engine.converge(after, LinuxHost(trap=Broken(30, lambda: None)), OPTIONS)
     assert failure.value.left
     engine.converge(before, LinuxHost(), OPTIONS)
-    assert snapshot() == as_before
+    forget_forwarding()
+    assert not [*changes(as_before, snapshot())]

@@ -112,9 +112,9 @@ EDITS = {
     "mtu": ("mtu: 1500", "mtu: 1300"),
     "option": ("back: {internal: true", "back: {internal: true, driver_opts: {hairpin: true}"),
     "subnet": ("10.22.0.", "10.32.0."),
-    "driver": ("side: {", "side: {driver: macvlan, driver_opts: {parent: uplink}, "),
+    "driver": ("side: {ipam", "side: {driver: macvlan, driver_opts: {parent: uplink}, ipam"),
     "gateway": ('{subnet: "fd00:22::/64"}', '{subnet: "fd00:22::/64", gateway: "fd00:22::ff"}'),
-    "firewall": ("side: {", "side: {driver_opts: {icc: false}, "),
+    "firewall": ("side: {ipam", "side: {driver_opts: {icc: false}, ipam"),
     "gone": ('  shell: {networks: {side: {ipv4_address: 10.22.0.50, ipv6_address: "fd00:22::50"}}}\n', ""),
 }
 
@@ -148,7 +148,9 @@ networks:
     driver: macvlan
     driver_opts: {{parent: eth0, mode: {mode}}}
     ipam:
-      config: [{{subnet: 203.0.113.0/24, gateway: 203.0.113.2}}, {{subnet: "2001:db8:113::/64", gateway: "2001:db8:113::2"}}]
+      config:
+        - {{subnet: 203.0.113.0/24, gateway: 203.0.113.2}}
+        - {{subnet: "2001:db8:113::/64", gateway: "2001:db8:113::2"}}
 containers:
   one: {{networks: {{lan: {{ipv4_address: 203.0.113.11, ipv6_address: "2001:db8:113::11"}}}}}}
   two: {{networks: {{lan: {{ipv4_address: 203.0.113.12, ipv6_address: "2001:db8:113::12"}}}}}}

@@ -349,6 +349,17 @@ def test_a_bridge_with_more_than_1023_ports_is_refused() -> None:
     ]
 
 
+def test_a_drivers_options_for_endpoints_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"cost": {"type": "integer", "minimum": 1}}
+    monkeypatch.setattr("reconciler.drivers.bridge.ENDPOINT_OPTIONS", options, raising=False)
+    text = "project: p\nnetworks: {a: }\ncontainers: {web: {networks: {a: {driver_opts: "
+    assert loaded(text + "{cost: 4}}}}}").containers["web"].endpoints[0].driver_opts == {"cost": 4}
+    assert failure("-", stdin=text + "{cost: 0, cots: 1}}}}}") == [
+        "-:3:55: error: cost is 0, and must be 1 at least",
+        "-:3:64: error: the driver bridge has no option 'cots' for an endpoint; did you mean cost?",
+    ]
+
+
 def test_loading_a_right_manifest_imports_nothing_slow() -> None:
     program = (
         "import io, sys; from reconciler.manifest import load; "

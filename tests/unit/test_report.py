@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.errors import LockHeld, ManifestError, Position, Problem, Refused, RollbackFailed
 from reconciler.plan import Plan, diff
-from reconciler.report import json, problems, progress, status, text
+from reconciler.report import changes, json, problems, progress, status, text
 from reconciler.report.content import Content
 from reconciler.report.entries import Counts, count, fold
 from reconciler.report.terminal import View, view_of
@@ -252,7 +252,7 @@ def test_an_mtu_points_to_the_network_that_says_it() -> None:
 
 def test_two_huge_firewalls_are_not_compared_line_by_line() -> None:
     def table(word: str) -> NftTable:
-        return replace(TABLE, text="\n".join(f"{word} {number}" for number in range(text.LONGEST_DIFF)))
+        return replace(TABLE, text="\n".join(f"{word} {number}" for number in range(changes.LONGEST_DIFF)))
 
     plan = diff(state([table("a")]), state([table("b")]))
     assert "20000 lines → 20000 lines" in text.plan(Content("shop", plan), View())
