@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 # tests run in parallel: a worker for each core, two at least and four at most
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -gt 4 ] && n=4; echo $$n)
 
+# else every run of the command would compile its sources anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help deps venv demo test unit kernel bench bench-growth check format golden schemas clean
 

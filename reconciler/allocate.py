@@ -16,7 +16,7 @@ from .host import Observation
 from .manifest.model import ContainerSpec, EndpointSpec, Manifest
 from .naming import mac_address
 from .networks import Endpoint, Network, StaticRoute, Topology
-from .resources import Key, Link, Netns, State
+from .resources import HALF_MADE, Key, Link, Netns, State
 from .segments import Segment, segments
 from .subnets import Room, config_path
 
@@ -234,7 +234,7 @@ def _leaving(manifest: Manifest, state: State) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     present = {(name, end.network) for name, one in manifest.containers.items() for end in one.endpoints}
     for resource in state.values():
-        if type(resource) is Link and resource.inner[0] in manifest.containers:
+        if type(resource) is Link and resource.inner[0] in manifest.containers and resource.path[0] != HALF_MADE:
             container, _, network = resource.path.partition("#")[0].rpartition("/")
             if (container, network) not in present:
                 result.setdefault(resource.inner[0], []).append(resource.inner[1])

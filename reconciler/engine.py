@@ -19,7 +19,7 @@ from .lower import lower
 from .manifest.model import Manifest
 from .networks import Topology
 from .plan import Change, Delete, Plan, diff
-from .resources import Key, State
+from .resources import HALF_MADE, State
 from .retained import retained, retained_zones
 
 Progress = Callable[[int, int], None]
@@ -174,7 +174,7 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
 
     Not a list of inverse steps: what a failed batch did is only known by looking again.
     """
-    wanted = {key: resource for key, resource in before.items() if not _is_half_made(key)}
+    wanted = {key: resource for key, resource in before.items() if not key.name.startswith(HALF_MADE)}
     errors: list[str] = []
     try:
         back = diff(wanted, host.observe(scope).state, exact=True)
@@ -188,11 +188,6 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
     if isinstance(failure, NetapplyError):
         raise ApplyFailed(f"{failure}\nthe host is as it was before") from failure
     raise failure
-
-
-def _is_half_made(key: Key) -> bool:
-    """Whether it is what a killed run left unmarked; that is never put back."""
-    return key.name.startswith("?")
 
 
 def _left(remaining: Plan) -> list[str]:

@@ -276,6 +276,8 @@ def _place(resource: Resource, known: State, created: bool = False) -> tuple[obj
             return (_STAGES.index(Address), holder.inner[0] if isinstance(holder, Link) else HOST, 0, resource.key)
         case Route(sandbox=sandbox):
             return (_STAGES.index(Address), sandbox, 1, resource.key)
+        case Sysctl(name=name):  # what keeps router advertisements coming before forwarding, which ends them
+            return (stage, name.endswith(".forwarding"), name)
         case _:
             return (stage, resource.key)
 

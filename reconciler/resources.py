@@ -34,6 +34,9 @@ ALIAS = "netapply:"
 GUARD_TABLE = "netapply"
 """Name of the nft table that keeps a host from forwarding for others after netapply has turned forwarding on."""
 
+HALF_MADE = "?"
+"""How the path of a link, or the name of a sandbox, begins that a killed run left unmarked. Never desired."""
+
 Option: TypeAlias = str | int | bool
 
 

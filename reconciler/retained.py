@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from . import firewall
-from .resources import Address, Key, Link, Netns, NftTable, Resource, Route, State, subject
+from .resources import HALF_MADE, Address, Key, Link, Netns, NftTable, Resource, Route, State, subject
 
 _ELEMENT = re.compile(r'(?:"[^"]*"|[^,"])+')
 
@@ -19,7 +19,7 @@ def retained(desired: State, observed: State) -> State:
     links = {
         resource.path
         for key, resource in observed.items()
-        if isinstance(resource, Link) and key not in desired and not resource.path.startswith("?")
+        if isinstance(resource, Link) and key not in desired and not resource.path.startswith(HALF_MADE)
     }
 
     def stays(resource: Resource) -> bool:

@@ -225,6 +225,7 @@ class Foreign:
     def make(self, host: FakeHost) -> None:
         kernel = host.kernel
         theirs = kernel.space()
+        kernel.set_up(theirs.devices["lo"], True)
         kernel.bind("theirs", theirs)
         bridge = kernel.add_link(kernel.host, "canary0", "bridge")
         kernel.set_up(bridge, True)
@@ -427,22 +428,25 @@ def _endpoint(number: int, place: int, name: str) -> st.SearchStrategy[Document]
 def _settled(document: Document) -> Document:
     """Return the document with what contradicts itself taken out: what is valid alone is not always so together."""
     networks, containers = document["networks"], document["containers"]
+    filtered = {
+        name
+        for name, one in networks.items()
+        if one["driver"] == "bridge" and not one.get("external") and not one.get("internal")
+    }
     for name, network in networks.items():
-        network.pop("enable_ipv4", None) if "ipam" not in network else None
-        allowed = [other for other in network.get("allow", ()) if networks.get(other, {}).get("driver") == "bridge"]
-        allowed = [other for other in allowed if not networks[other].get("external")]
         if "allow" in network:
-            network["allow"] = allowed if not network.get("internal") else []
-        if network["driver"] != "bridge" or network.get("external"):
-            network.pop("allow", None)
-        config = network.get("ipam", {}).get("config", [])
-        network_families = {6 if ":" in one["subnet"] else 4 for one in config} or {4}
-        if config:
-            network["enable_ipv4"] = 4 in network_families
-        if 4 not in network_families or not config:
+            network["allow"] = [other for other in network["allow"] if other in filtered and name in filtered]
+        if network.get("external"):
+            network.pop("internal", None)
+        families = {6 if ":" in one["subnet"] else 4 for one in network.get("ipam", {}).get("config", [])}
+        if families:
+            network["enable_ipv4"] = 4 in families
+        else:
+            network.pop("enable_ipv4", None)
+        if 4 not in families:
             network.pop("routes", None)
         for container in containers.values():
-            _fit(container, name, network, network_families if config else set())
+            _fit(container, name, network, families)
     for container in containers.values():
         members = container["networks"]
         for name in [name for name in members if name not in networks]:

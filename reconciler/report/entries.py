@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import Position
 from ..plan import Change, Create, Delete, Plan, Update
-from ..resources import Link, Netns, NftTable, Resource, Sysctl, subject
+from ..resources import HALF_MADE, Link, Netns, NftTable, Resource, Sysctl, subject
 from ..safety import is_disruptive
 
 
@@ -74,7 +74,7 @@ def thing_of(resource: Resource) -> Thing:
     if isinstance(resource, Sysctl):
         return Thing("setting", name=resource.name)
     container, network = subject(resource)
-    if (network or container or "").startswith("?"):
+    if (network or container or "").startswith(HALF_MADE):
         return Thing("leftover", name=network or container or "")
     if network is None and container is None:  # a route of the host by no link
         return Thing("other", name=str(resource.key))

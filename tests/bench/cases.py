@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.machine import Machine, machine
 
@@ -76,7 +78,7 @@ def start_up() -> Iterator[Row]:
     version = repeated(20, [NETAPPLY, "--version"])
     yield Row(
         "netapply --version",
-        f"{_ms(version)} (python -c pass {_ms(nothing)})",
+        f"{_ms(version)}; python -c pass {_ms(nothing)}",
         version.wall / nothing.wall,
         2.0,
         "x python",
@@ -105,60 +107,82 @@ def existing_namespaces(endpoints: int = 100) -> Iterator[Row]:
             _namespaces(here, endpoints)
             single.append(_script_cost(workload.single_commands(endpoints, here.folder, ruleset)))
     mine, batch, one = median(ours), median(batched), median(single)
-    measured = f"{_ms(mine)} (ip {_ms(one)}, ip -batch {_ms(batch)} = {batch.wall / one.wall:.2f} x)"
+    measured = f"{_ms(mine)}; ip {_ms(one)}, ip -batch {batch.wall / one.wall:.2f} x"
     peers = "ip -batch 0.14, CNI 2.1-8.3, Docker 3.2-7.6, Podman 9.5"
     yield Row("W100 into existing namespaces", measured, mine.wall / one.wall, 0.15, "x ip", peers)
 
 
+class Round(NamedTuple):
+    """One W(N) from nothing to nothing. `observed` is in seconds, `writes` and `seen` count notifications."""
+
+    applied: Cost
+    idle: Cost
+    observed: float
+    repaired: Cost
+    destroyed: Cost
+    writes: int
+    seen: int
+    ruleset: str
+
+
 def from_clean(endpoints: int = 1000) -> Iterator[Row]:
     """W1000 from nothing, doing nothing, repairing and removing."""
-    applied, batched, idle, repaired, observed, destroyed = [], [], [], [], [], []
+    rounds, batched = [], []
     one_by_one: Cost | None = None
-    writes, seen = 0, 0
     for _ in range(ROUNDS):
+        rounds.append(_round(endpoints))
         with bench() as here:
-            file = here.manifest(workload.manifest(endpoints))
-            applied.append(cost([NETAPPLY, file]))
-            ruleset = here.host.run("nft list ruleset").stdout
-            idle.append(repeated(5, [NETAPPLY, file]))
-            names = [workload.sandbox_name(one) for one in range(endpoints)]
-            with notifications(names) as count:
-                cost([NETAPPLY, file])
-            writes += count.total()
-            observed.append(float(_output([sys.executable, "-c", OBSERVE, file])))
-            with notifications(names) as count:
-                repaired.append(repeated(5, [NETAPPLY, file], before=lambda here=here: _break_a_link(here.host)))  # type: ignore[misc]
-            seen += count.total()
-            destroyed.append(cost([NETAPPLY, "destroy", file]))
-            assert here.host.names() == [], "destroy left namespaces"
-        with bench() as here:
-            batched.append(_script_cost(workload.batches(endpoints, here.folder, ruleset)))
-            if one_by_one is None:
+            batched.append(_script_cost(workload.batches(endpoints, here.folder, rounds[-1].ruleset)))
+            if one_by_one is None:  # once: it takes long
                 one_by_one = _script_cost(workload.removal(endpoints, here.folder))
     assert one_by_one is not None
-    assert seen, "the monitor saw nothing of a repair: it can't be trusted"
-    mine, batch, none, mend, gone = (median(costs) for costs in (applied, batched, idle, repaired, destroyed))
-    yield Row(
-        f"W{endpoints} from clean",
-        f"{_s(mine)} (ip -batch per namespace {_s(batch)})",
-        mine.wall / batch.wall,
-        0.25,
-        "x ip -batch",
-        "C with raw netlink 0.19, pyroute2 0.9",
-    )
+    yield from _rows(endpoints, rounds, median(batched), one_by_one)
+
+
+def _round(endpoints: int) -> Round:
+    names = [workload.sandbox_name(one) for one in range(endpoints)]
+    with bench() as here:
+        file = here.manifest(workload.manifest(endpoints))
+        applied = cost([NETAPPLY, file])
+        ruleset = here.host.run("nft list ruleset").stdout
+        idle = repeated(5, [NETAPPLY, file])
+        with notifications(names) as writes:
+            cost([NETAPPLY, file])
+        observed = float(_output([sys.executable, "-c", OBSERVE, file]))
+        with notifications(names) as seen:
+            repaired = repeated(5, [NETAPPLY, file], before=partial(_break_a_link, here.host))
+        destroyed = cost([NETAPPLY, "destroy", file])
+        if here.host.names():
+            raise AssertionError("destroy left namespaces")
+        if not seen.total():
+            raise AssertionError("the monitor saw nothing of a repair: it can't be trusted")
+    return Round(applied, idle, observed, repaired, destroyed, writes.total(), seen.total(), ruleset)
+
+
+def _rows(endpoints: int, rounds: list[Round], batch: Cost, one_by_one: Cost) -> Iterator[Row]:
+    mine = median([one.applied for one in rounds])
+    peers = "C with raw netlink 0.19, pyroute2 0.9"
+    measured = f"{_s(mine)}; ip -batch {_s(batch)}"
+    yield Row(f"W{endpoints} from clean", measured, mine.wall / batch.wall, 0.25, "x ip -batch", peers)
     yield Row("  of it the kernel's own time", _s(mine.system), mine.wall / mine.system, 2.0, "x kernel")
     yield Row("  of it user time", _s(mine.user), mine.user, 0.5, "s")
     yield Row("  peak memory", f"{mine.memory:.0f} MiB", mine.memory, 60, "MiB", "Docker daemon > 100 MB, always")
-    yield Row(
-        f"W{endpoints} no-op, cold start to exit", _ms(none), none.wall * 1000, 450, "ms", "ip -j in each: seconds"
-    )
-    yield Row("  of it observing", _ms(statistics.median(observed)), statistics.median(observed) * 1000, 150, "ms")
-    yield Row("  writes, by rtnetlink and nftables", f"{writes} notifications", writes, 0, "")
+
+    none = median([one.idle for one in rounds])
+    what = f"W{endpoints} no-op, cold start to exit"
+    yield Row(what, _ms(none), none.wall * 1000, 450, "ms", "ip -j in each: seconds")
+    observed = statistics.median(one.observed for one in rounds)
+    yield Row("  of it observing", _ms(observed), observed * 1000, 150, "ms")
+    writes, seen = sum(one.writes for one in rounds), sum(one.seen for one in rounds)
+    yield Row("  writes, by rtnetlink and nftables", f"{writes} notifications ({seen} of the repairs)", writes, 0)
+
+    mend = median([one.repaired for one in rounds])
     extra = (mend.wall - none.wall) * 1000
-    yield Row("one drifted link repaired", f"{_ms(mend)}, no-op {extra:+.0f} ms", extra, 5, "ms over no-op")
-    yield Row(
-        f"W{endpoints} destroy", f"{_s(gone)} (one by one {_s(one_by_one)})", gone.wall, 1.3, "s", "one by one 19 s"
-    )
+    yield Row("one drifted link repaired", f"{_ms(mend)}; no-op {extra:+.0f} ms", extra, 5, "ms over no-op")
+
+    gone = median([one.destroyed for one in rounds])
+    measured = f"{_s(gone)}; one by one {_s(one_by_one)}"
+    yield Row(f"W{endpoints} destroy", measured, gone.wall, 1.3, "s", "one by one 19 s")
     yield Row("  against one by one", "", gone.wall / one_by_one.wall, 0.1, "x ip")
 
 
@@ -199,8 +223,12 @@ def _output(command: list[str]) -> str:
 
 
 def _ms(figure: Cost | float) -> str:
-    return f"{(figure.wall if isinstance(figure, Cost) else figure) * 1000:.0f} ms"
+    if isinstance(figure, Cost):
+        return f"{figure.wall * 1000:.0f} ms (cpu {figure.cpu * 1000:.0f})"
+    return f"{figure * 1000:.0f} ms"
 
 
 def _s(figure: Cost | float) -> str:
-    return f"{figure.wall if isinstance(figure, Cost) else figure:.2f} s"
+    if isinstance(figure, Cost):
+        return f"{figure.wall:.2f} s (cpu {figure.cpu:.2f})"
+    return f"{figure:.2f} s"

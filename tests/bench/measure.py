@@ -23,6 +23,10 @@ class Cost(NamedTuple):
     system: float
     memory: float
 
+    @property
+    def cpu(self) -> float:
+        return self.user + self.system
+
 
 def cost(command: Sequence[str], timeout: float = 600) -> Cost:
     """Run a command to its end and return what it took. A failure is an AssertionError with what it printed."""

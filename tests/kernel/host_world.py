@@ -108,9 +108,9 @@ def everything() -> dict[Key, Resource]:
     return state(RESOURCES)
 
 
-def changed(desired: State, kind: str, name: str, **fields: Any) -> dict[Key, Resource]:
+def changed(desired: State, kind: str, of: str, **fields: Any) -> dict[Key, Resource]:
     """Return the state with some fields of one resource replaced."""
-    key = Key(kind, name)
+    key = Key(kind, of)
     return {**desired, key: replace(desired[key], **fields)}
 
 

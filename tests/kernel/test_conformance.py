@@ -240,6 +240,7 @@ def make_foreign() -> None:
         _ip(f"link set far{number} up")
         _ip(f"link set {name} up")
     _ip("netns add theirs")
+    _ip("-n theirs link set lo up")
     _ip("link add canary0 type bridge")
     _ip("link set canary0 up")
     _ip("link add canary-port0 type veth peer name port0 netns theirs")

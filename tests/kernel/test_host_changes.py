@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.plan import Create, Delete, Update
 from reconciler.resources import Address, Key, Link, Peer, Resource, Route
+from tests.isolation import inside
 from tests.machine import Machine
 
 from .host_world import World, changed, everything, ip, make_uplink, without
@@ -81,11 +82,10 @@ FIELDS: list[tuple[str, str, dict[str, object], tuple[str, ...]]] = [
     ("link", "web/front", {"port": {"isolated": False}}, ("port.isolated",)),
     ("link", "web/front", {"port": {"hairpin": True}}, ("port.hairpin",)),
     ("link", "web/front", {"tags": ()}, ("tags",)),
-    ("link", "web/front", {"master": "/bystander"}, ("master",)),
+    ("link", "web/front", {"master": "/bystander"}, ("master", "port.isolated", "port.hairpin")),
     ("link", "web/front", {"peer": peer(name="front0")}, ("peer.name",)),
     ("link", "web/front", {"peer": peer(mtu=1300)}, ("peer.mtu",)),
     ("link", "web/front", {"peer": peer(mac="02:00:00:00:00:98")}, ("peer.mac",)),
-    ("link", "web/front", {"peer": peer(up=False)}, ("peer.up",)),
     ("link", "web/front", {"peer": peer(ipv6=False)}, ("peer.ipv6",)),
     (
         "link",
@@ -135,6 +135,18 @@ def _indexes(listing: str) -> list[str]:
     return [line.partition(":")[0] for line in listing.splitlines()]
 
 
+def test_what_somebody_took_down_comes_up_again_with_all_that_it_carried(world: World) -> None:
+    ip("-n web link set eth0 down")
+    changes = world.converge(everything()).changes
+    updated = {change.key.name: change.fields for change in changes if isinstance(change, Update)}
+    assert updated == {"web/front": ("peer.up",)}
+    assert {change.key.name for change in changes if isinstance(change, Create)} == {
+        "web/front fd00:20::a/64",
+        "web 0.0.0.0/0 metric 0",
+        "web ::/0 metric 1024",
+    }
+
+
 def test_a_setting_that_is_wanted_no_more_gets_the_value_of_new_links(world: World, host: Machine) -> None:
     host.sysctl("net.ipv4.conf.default.rp_filter", "1", netns="web")
     world.converge(changed(everything(), "link", "web/front", sysctls={"ipv6.conf.accept_ra": "0"}))
@@ -178,7 +190,8 @@ def test_a_link_that_somebody_renamed_is_found_by_its_mark(world: World) -> None
 
 def test_many_links_are_deleted_and_their_neighbours_stay(host: Machine) -> None:
     make_uplink()
-    ip("link add stranger group 7233905 type bridge")  # the first scratch group is taken
+    ip("link add stranger type bridge")
+    ip("link set stranger group 7233905 alias hers")  # the first scratch group is taken
     world = World()
     world.converge(everything())
     world.converge(without(everything(), *(key for key in everything() if key.kind in ("link", "address", "route"))))
@@ -197,7 +210,8 @@ def test_a_deleted_namespace_comes_back_as_it_was(world: World) -> None:
 
 
 def test_a_namespace_with_a_process_in_it_is_not_deleted(world: World, host: Machine) -> None:
-    host.start(["sleep", "60"], netns="web")
+    with inside("web"):
+        host.start(["sleep", "60"])
     state = world.observe().state
     assert state[Key("netns", "web")].busy  # type: ignore[union-attr]
     errors = [result.error for result in world.host.apply([Delete(state[Key("netns", "web")])])]
@@ -223,7 +237,7 @@ def test_a_route_of_somebody_else_stays_and_stands_in_the_way(world: World) -> N
 
 WRONG: list[tuple[Callable[[State], State], str]] = [
     (lambda all_: changed(all_, "link", "db/lan", parent="/nothing"), "link nothing is not there (ENODEV)"),
-    (lambda all_: {**all_, Key("a", "b"): Address("web/front", "10.20.0.10/24")}, "File exists (EEXIST)"),
+    (lambda all_: {**all_, Key("a", "b"): Address("web/front", "10.20.0.10/24")}, "Address already assigned (EEXIST)"),
     (
         lambda all_: {**all_, Key("a", "b"): Route("web", "10.50.0.0/16", "203.0.113.7", "web/front")},
         "route 10.50.0.0/16 of web: Nexthop has invalid gateway (ENETUNREACH)",

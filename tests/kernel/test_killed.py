@@ -72,7 +72,7 @@ def test_killed_while_rolling_back_the_next_run_converges(manifests: tuple[Manif
             if self.seen == total // 2:
                 raising(errno.ENOBUFS)()
 
-    for later in range(1, total // 2, 3):
+    for later in range(1, 2 * total, 4):
         status = run_in_a_child(after, Twice(total // 2 + later, kill))
         engine.converge(before, LinuxHost(), OPTIONS)
         forget_forwarding()

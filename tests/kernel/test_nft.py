@@ -21,7 +21,7 @@ from reconciler.host import nft
 from reconciler.resources import NftTable
 from tests.machine import Machine
 
-GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "firewall").glob("*.nft"))
+GOLDEN = sorted((Path(__file__).parents[1] / "unit" / "golden" / "firewall").glob("*.nft"))
 
 ZONES = [
     Zone("front", "shop-front", ("10.20.0.0/24", "fd00:20::/64"), allow=("back",)),

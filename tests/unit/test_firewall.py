@@ -1,12 +1,13 @@
 """The firewall's text: zones in, tables out.
 
-The expected tables are golden files, which a kernel test loads too; `make golden` renews them.
+The expected tables are golden files, which a kernel test loads too. `RENEW_GOLDEN=1 pytest
+tests/unit/test_firewall.py` writes them anew, as `make golden` does; read the diff.
 """
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,7 @@ from reconciler.lower import lower
 from reconciler.networks import Network, Subnet, Topology
 from reconciler.resources import GUARD_TABLE, Key, NftTable
 
-Golden = Callable[[str, str], None]
-
-TABLES = Path(__file__).parents[1] / "golden" / "firewall"
+GOLDEN = Path(__file__).parent / "golden" / "firewall"
 
 FRONT = Zone("front", "shop-front", ("10.20.0.0/24", "fd00:20::/64"))
 BACK = Zone("back", "shop-back", ("10.21.0.0/24", "fd00:21::/64"))
@@ -78,18 +77,26 @@ def _text(found: NftTable | None) -> str:
     return found.text
 
 
+def _golden(name: str, text: str) -> None:
+    """Compare with the golden file of that name, or write it."""
+    if os.environ.get("RENEW_GOLDEN"):
+        GOLDEN.mkdir(parents=True, exist_ok=True)
+        (GOLDEN / f"{name}.nft").write_text(text)
+    assert text == (GOLDEN / f"{name}.nft").read_text()
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_a_projects_table_is_as_in_the_golden_file(name: str, golden: Golden) -> None:
-    golden(f"firewall/{name}.nft", _text(table(*CASES[name])))
+def test_a_projects_table_is_as_in_the_golden_file(name: str) -> None:
+    _golden(name, _text(table(*CASES[name])))
 
 
 @pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_is_as_in_the_golden_file(name: str, golden: Golden) -> None:
-    golden(f"firewall/{name}.nft", _text(guard_table(GUARDS[name])))
+def test_a_guard_is_as_in_the_golden_file(name: str) -> None:
+    _golden(name, _text(guard_table(GUARDS[name])))
 
 
 def test_every_golden_file_has_its_case() -> None:
-    assert {file.stem for file in TABLES.iterdir()} == {*CASES, *GUARDS}
+    assert {file.stem for file in GOLDEN.iterdir()} == {*CASES, *GUARDS}
 
 
 def test_without_zones_there_is_no_table() -> None:
