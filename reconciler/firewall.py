@@ -165,10 +165,11 @@ def _chains(collections: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the chains: name and rules. A rule that looks into a set or a map that is not there is left out.
 
     Between networks comes first: no rule that lets established flows through stands before it, so that a permission
-    taken back ends them. For the same reason only what goes in the direction of a reply is taken for one.
+    taken back ends them. For the same reason only what goes in the direction of a reply is taken for one; `expected`
+    are connections that a conntrack helper foresees (nf_conntrack_expect.h), of which both directions pass.
     """
     yield "replies", ["ct direction reply ct state established,related accept", "drop"]
-    yield "into_nat", ["ct state related accept", "goto replies"]
+    yield "into_nat", ["ct status expected accept", "goto replies"]
     yield "into_routed", [f"iifgroup {LINK_GROUP} drop", "accept"]
     forward = {
         "map between": ["iifname . oifname vmap @between"],

@@ -18,6 +18,7 @@ from reconciler.host.fake import FakeHost
 from reconciler.host.fake_kernel import Device, Hop
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
+from reconciler.networks import Topology
 from reconciler.resources import (
     HOST,
     ROUTE_PROTOCOL,
@@ -479,6 +480,33 @@ def _leave_one(document: Document) -> None:
             on_it = [one["networks"] for one in document["containers"].values() if name in one["networks"]]
             for members in on_it[1:]:
                 members.pop(name) if isinstance(members, dict) else members.remove(name)
+
+
+def pinned(document: Document, topology: Topology) -> Document:
+    """Return the document with all that was chosen for it written down: subnets, gateways, addresses, names."""
+    result = copy.deepcopy(document)
+    for network in topology.networks:
+        ours = result["networks"][network.name]
+        if network.subnets and not network.external:
+            configs = ours.setdefault("ipam", {}).setdefault(
+                "config", [{"subnet": one.cidr} for one in network.subnets]
+            )
+            for config, subnet in zip(configs, network.subnets, strict=True):
+                if subnet.gateway:
+                    config["gateway"] = subnet.gateway
+        for endpoint in network.endpoints:
+            container = result["containers"][endpoint.container]
+            if isinstance(container["networks"], list):
+                container["networks"] = {name: {} for name in container["networks"]}
+            given = container["networks"][network.name]
+            for family, sign in ((4, "."), (6, ":")):
+                addresses = [one.partition("/")[0] for one in endpoint.addresses if sign in one]
+                chosen = [one for one in addresses if not one.startswith(("fe80:", "169.254."))]
+                if chosen and not network.external:
+                    given[f"ipv{family}_address"] = chosen
+            if network.driver != "none":
+                given["interface_name"] = endpoint.interface_name
+    return result
 
 
 def manifest(document: Document) -> Manifest:

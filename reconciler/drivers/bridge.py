@@ -26,6 +26,10 @@ TRAITS = Traits(gateway_on_host=True, has_gateway=lambda options, family: gatewa
 MAX_PORTS = 1023
 """BR_MAX_PORTS of net/bridge/br_private.h, less the number 0 that is never given."""
 
+LINK_LOCAL = "fe80::1/64"
+"""The host's address for asking who has an IPv6 address on the bridge. The kernel's own is in duplicate detection for
+the first second or two, and nothing is forwarded until that has ended."""
+
 _MODE = {"enum": ["nat", "routed", "isolated"]}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "name": {
@@ -101,13 +105,15 @@ def _bridge(network: Network) -> Iterator[Resource | Zone]:
         name=name,
         mtu=network.mtu,
         mac=mac_address(network.project, network.name),
-        ipv6=network.ipv6 and mode(network, 6) != "isolated",
+        ipv6=False,
         tags=tags(network),
     )
     if not network.options.get("inhibit_gateway"):
         for subnet in network.subnets:
             if subnet.gateway_address and mode(network, subnet.family) != "isolated":
                 yield Address(network.name, subnet.gateway_address)
+        if network.ipv6 and mode(network, 6) != "isolated":
+            yield Address(network.name, LINK_LOCAL)
     yield Zone(
         network=network.name,
         interface=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from ..errors import NetapplyError, OperationFailed
 from ..plan import Change, Create, Delete, Update
 from ..resources import HOST, LINK_GROUP, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl
 from . import Result, links, marks, nft, rtnetlink, sysctl
-from .namespaces import refuse
+from .namespaces import in_a_thread, refuse
 from .netlink import Answer, Message, Socket
 from .observing import HALF_MADE, Inventory
 from .sandboxes import Sandboxes
@@ -30,9 +31,9 @@ def apply(
     changes: Sequence[Change], inventory: Inventory, sandboxes: Sandboxes, runner: Runner, most: int
 ) -> Iterator[Result]:
     """Make the changes and yield what became of each, up to `most` at a time. Raises HostLacks and NotPermitted."""
-    _put_back(changes, inventory, runner)
+    in_a_thread(lambda: _put_back(changes, inventory, runner))
     for batch in _batches(changes, most):
-        outcomes = _make(batch, inventory, sandboxes, runner)
+        outcomes = in_a_thread(partial(_make, batch, inventory, sandboxes, runner))
         for change, outcome in zip(batch, outcomes, strict=True):
             if outcome is not None and not isinstance(outcome, OperationFailed):
                 raise outcome
@@ -130,7 +131,7 @@ def _task(change: Change, inventory: Inventory) -> Task:
 def _update_netns(inventory: Inventory, netns: Netns, fields: Sequence[str]) -> Task:
     alias = None
     if "adopted" in fields:
-        alias = "" if netns.adopted else marks.alias(inventory.project, netns.sandbox)
+        alias = "" if netns.adopted else marks.sandbox_alias(inventory.project, netns.sandbox, inventory.host)
     up = netns.loopback_up if "loopback_up" in fields else None
     body = rtnetlink.link(index=rtnetlink.LOOPBACK, alias=alias, up=up)
     yield [Send(netns.sandbox, rtnetlink.set_link(body), f"lo of {netns.sandbox}")]

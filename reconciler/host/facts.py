@@ -137,9 +137,8 @@ def _taken(view: View, foreign: list[LinkRow], texts: Mapping[str, str]) -> Iter
 def _taken_in(view: View, look: Look, container: str) -> Iterator[tuple[Key, str]]:
     reference = view.scope.sandboxes[container]
     if reference.create and not view.marked(look):
-        other = marks.mark(look.loopback.alias)
-        what = f"project {other.project} made it" if other else "it exists and netapply did not make it"
-        yield Key("netns", container), f"{reference}: {what}; `create: false` uses it as it is"
+        what = f"{reference}: {_maker(view, look)}; `create: false` uses it as it is"
+        yield Key("netns", container), what
     for row in look.links:
         if (look.cookie, row.ifindex) not in view.paths and row.ifindex != rtnetlink.LOOPBACK:
             for name in (row.name, *row.other_names):
@@ -152,6 +151,14 @@ def _taken_in(view: View, look: Look, container: str) -> Iterator[tuple[Key, str
     for route in look.routes:
         if not (route.protocol == ROUTE_PROTOCOL and view.own_route(look, route)):
             yield _route_key(container, route), "a route that netapply did not make"
+
+
+def _maker(view: View, look: Look) -> str:
+    found = marks.mark(look.loopback.alias)
+    if found is None:
+        return "it exists and netapply did not make it"
+    elsewhere = " on another host" if found.project == view.scope.project else ""
+    return f"project {found.project} made it{elsewhere}"
 
 
 def _route_key(sandbox: str, row: RouteRow) -> Key:

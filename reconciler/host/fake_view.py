@@ -27,7 +27,7 @@ from . import Facts, HostLink, Scope
 from .fake_kernel import Device, Hop, Kernel, Space
 
 HALF_MADE = "?"
-"""How the path of a link begins that bears our group and no alias yet; its name and its namespace follow."""
+"""How the path of a link begins that bears no alias yet or another one's; its name and its namespace follow."""
 
 
 class View:
@@ -41,6 +41,7 @@ class View:
         self._pending: dict[str, str] = {}
         self._in_host: set[str] = set()
         self._symbols: dict[int, str] = {}
+        self._first: dict[str, Device] = {}
         self._resolve()
         self._symbols = {space.cookie: symbol for symbol, space in reversed(self.places.items())}
 
@@ -69,11 +70,9 @@ class View:
             project, _, container = (space.devices["lo"].alias or "").removeprefix(ALIAS).partition("/")
             if space.cookie in known:
                 continue
-            if project == self._scope.project:
-                free = container not in self._scope.sandboxes and container not in self.places
-                self.places[container if free else f"@{space.cookie}"] = space
-            elif any(self.path(end) for device in space.devices.values() for end in (device, device.peer)):
-                self.places[f"@{space.cookie}"] = space
+            free = container not in self._scope.sandboxes and container not in self.places
+            ours = project == self._scope.project and free
+            self.places[container if ours else f"@{space.cookie}"] = space
 
     def _find(self, reference: SandboxRef) -> Space | None:
         match reference.kind:
@@ -89,10 +88,18 @@ class View:
         if device is None or device.kind == "loopback":  # lo bears the mark of its namespace
             return None
         if not (device.alias or "").startswith(ALIAS):
-            where = self._symbols.get(device.space.cookie, "")
-            return f"{HALF_MADE}{device.name}@{where}".rstrip("@") if device.group == LINK_GROUP else None
+            return self._half_made(device) if device.group == LINK_GROUP else None
         project, _, path = str(device.alias).removeprefix(ALIAS).partition("/")
-        return path if project == self.project else None
+        if project != self.project:
+            return None
+        first = self._first.get(path)
+        if first is None or first.space.devices.get(first.name) is not first:
+            first = self._first[path] = device
+        return path if first is device else self._half_made(device)
+
+    def _half_made(self, device: Device) -> str:
+        where = self._symbols.get(device.space.cookie, "")
+        return f"{HALF_MADE}{device.name}" + (f"@{where}" if where else "")
 
     def _namespaces(self) -> Iterator[Netns]:
         names = {space.cookie: f"netns:{name}" for name, space in self._kernel.names.items()}
@@ -190,6 +197,8 @@ class View:
     def _taken(self) -> Iterator[tuple[Key, str]]:
         """Yield what is in the way of ours and not the project's, in words."""
         for symbol, space in self.places.items():
+            if symbol != HOST and symbol not in self._scope.sandboxes:
+                continue
             for device in space.devices.values():
                 path = self._over(device)
                 for address, protocol in device.addresses.items() if path else ():

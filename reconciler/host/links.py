@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
-from ..errors import HostLacks, OperationFailed
+from ..errors import HostLacks, NetapplyError, OperationFailed
 from ..naming import digest
 from ..resources import HOST, LINK_GROUP, Link, Option, Peer, value_of
 from . import kinds, marks, namespaces, rtnetlink, sysctl
@@ -34,12 +34,20 @@ def create(inventory: Inventory, link: Link) -> Task:
     if answer.errno:
         raise _lacking(link, what, answer)
     home = HOST if link.peer else link.sandbox
-    if not answer.echo:  # before Linux 6.2, and where it was made in another namespace
-        (answer,) = yield [Send(home, rtnetlink.get_link(name), what)]
-    row = rtnetlink.link_row(answer.echo)
-    inner = (link.peer.sandbox, row.below) if link.peer else (link.sandbox, row.ifindex)
+    index = 0
+    try:
+        if not answer.echo:  # before Linux 6.2, and where it was made in another namespace
+            (answer,) = yield [Send(home, rtnetlink.get_link(name), what)]
+        row = rtnetlink.link_row(answer.echo)
+        index = row.ifindex
+        inner = (link.peer.sandbox, row.below) if link.peer else (link.sandbox, row.ifindex)
+        yield list(_first_settings(inventory, link, row.ifindex, row.below, alias, what))
+    except NetapplyError:
+        undo = rtnetlink.delete_link(index) if index else rtnetlink.delete_link(name=name)
+        with suppress(NetapplyError):  # then it stays half-made, for the next run to remove
+            yield [Send(home, undo, what)]
+        raise
     inventory.links[link.path] = Ends(link.sandbox, row.ifindex, *inner)
-    yield list(_first_settings(inventory, link, row.ifindex, row.below, alias, what))
 
 
 def _creation(inventory: Inventory, link: Link, name: str, descriptor: int | None) -> bytes:

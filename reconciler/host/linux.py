@@ -35,7 +35,8 @@ class LinuxHost:
     def observe(self, scope: Scope) -> Observation:
         """See `reconciler.host.Host.observe`."""
         home, door, sandboxes = self._open()
-        view = View(looking.look_around(home, door, scope.sandboxes), scope)
+        looks = namespaces.in_a_thread(lambda: looking.look_around(home, door, scope.sandboxes))
+        view = View(looks, scope)
         texts = _tables(scope.project)
         found: list[Resource] = [*view.resources(), *facts.settings(view), *facts.tables_of(scope.project, texts)]
         self._inventory = sandboxes.inventory = view.inventory
@@ -83,8 +84,11 @@ class LinuxHost:
     def _open(self) -> tuple[int, Socket, Sandboxes]:
         """Return a descriptor of the host's namespace, a socket in it, and the sandboxes; opened at the first use."""
         if self._opened is None:
-            home = namespaces.current()
-            self._opened = (home, Socket(), Sandboxes(home, self._trap or (lambda what: None)))
+            try:
+                home = namespaces.current()
+                self._opened = (home, Socket(), Sandboxes(home, self._trap or (lambda what: None)))
+            except OSError as failure:
+                raise namespaces.refuse(failure, "the host's network namespace") from failure
         return self._opened
 
 

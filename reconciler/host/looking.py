@@ -12,6 +12,7 @@ from ..errors import OperationFailed
 from ..networks import SandboxRef
 from ..sandboxes import Pending, place
 from . import marks, namespaces, rtnetlink, sysctl
+from .marks import Mark
 from .namespaces import Place
 from .netlink import Socket
 from .rtnetlink import AddressRow, LinkRow, RouteRow
@@ -56,7 +57,7 @@ class Looks:
     others: list[Look] = field(default_factory=list)
     in_host: set[str] = field(default_factory=set)
     pending: dict[str, str] = field(default_factory=dict)
-    leftovers: dict[str, str] = field(default_factory=dict)
+    leftovers: dict[str, Mark] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
 
 
@@ -142,7 +143,7 @@ class _Seen:
 
     def _note_leftover(self, descriptor: int, reference: str) -> None:
         if found := marks.mark(namespaces.left_mark(descriptor)):
-            self.looks.leftovers[reference.removeprefix("netns:")] = f"{found.project}/{found.path}"
+            self.looks.leftovers[reference.removeprefix("netns:")] = found
 
     def _pass_over(self, failure: OSError, path: str, scoped: bool) -> None:
         """Pass over what is gone, and the processes of others; anything else must not stay unseen."""

@@ -16,6 +16,8 @@ SCRATCH_GROUPS = range(LINK_GROUP + 1, LINK_GROUP + 16)
 GROUPS = frozenset((LINK_GROUP, *SCRATCH_GROUPS))
 """Groups of ours: a link in one that has no alias is half-made, or was about to be deleted."""
 
+_HOST = "host="
+
 LONGEST = 255
 """Bytes in an alias: IFALIASZ of linux/if.h less the terminating zero."""
 
@@ -57,6 +59,19 @@ def alias(project: str, path: str, tags: Iterable[str] = (), sysctls: Iterable[s
             errno.EMSGSIZE,
         )
     return text
+
+
+def sandbox_alias(project: str, container: str, host: int) -> str:
+    """Return the alias of `lo` in a namespace that is made for a container by the host whose namespace has the cookie.
+
+    Several hosts may see the same names, as where hosts are namespaces themselves that share one /run.
+    """
+    return alias(project, container, [f"{_HOST}{host}"])
+
+
+def made_by(found: Mark, host: int) -> bool:
+    """Whether the mark of a namespace is that host's; one that says nothing of hosts is anybody's."""
+    return f"{_HOST}{host}" in found.tags or not any(tag.startswith(_HOST) for tag in found.tags)
 
 
 def alias_of(project: str, link: Link) -> str:

@@ -11,15 +11,18 @@ import errno
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import NotPermitted, OperationFailed
 from .netlink import Socket
 
 if TYPE_CHECKING:
     import ctypes
+
+T = TypeVar("T")
 
 NAMES = "/run/netns"
 
@@ -70,13 +73,40 @@ def current() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def in_a_thread(task: Callable[[], T]) -> T:
+    """Return what a task returns that enters namespaces, run by a thread of its own.
+
+    The main thread's namespace is what others take for the process's: none must seem to have somebody living in it
+    because netapply looks in. And nothing can leave the caller in the wrong one.
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(task())
+        except BaseException as failure:  # noqa: BLE001 - it is raised again, in the thread that asked
+            failures.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
 @contextmanager
 def back_to(home: int) -> Iterator[None]:
     """Return to the namespace `home` at the end, whatever was entered in between."""
     try:
         yield
     finally:
-        setns(home)
+        try:
+            setns(home)
+        except PermissionError:  # who may not return could not leave
+            if os.fstat(home).st_ino != os.stat("/proc/thread-self/ns/net").st_ino:
+                raise
 
 
 @contextmanager

@@ -33,11 +33,13 @@ class Ends(NamedTuple):
 class Inventory:
     """What acting needs to know beyond the state. Kept up to date by who acts.
 
-    `places` are namespaces by sandbox (the host's is not among them), `links` those of ours by path, `foreign` the
-    indexes of the host's other links by name. `misplaced` are the paths of links that are in a scratch group.
+    `host` is the cookie of the host's namespace, `places` are namespaces by sandbox (the host's is not among them),
+    `links` those of ours by path, `foreign` the indexes of the host's other links by name. `misplaced` are the paths of
+    links that are in a scratch group.
     """
 
     project: str
+    host: int
     places: dict[str, Place] = field(default_factory=dict)
     links: dict[str, Ends] = field(default_factory=dict)
     foreign: dict[str, int] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class View:
     """The path of the link whose end has that index in the namespace with that cookie."""
 
     def __post_init__(self) -> None:
-        self.inventory = Inventory(self.scope.project)
+        self.inventory = Inventory(self.scope.project, self.looks.host.cookie)
         self._name_sandboxes()
 
     def resources(self) -> Iterator[Resource]:
@@ -109,7 +111,10 @@ class View:
     def marked(self, look: Look) -> Mark | None:
         """Return the mark of a namespace that this project made."""
         found = marks.mark(look.loopback.alias)
-        return found if found and found.project == self.scope.project else None
+        return found if found and self._ours(found) else None
+
+    def _ours(self, found: Mark) -> bool:
+        return found.project == self.scope.project and marks.made_by(found, self.looks.host.cookie)
 
     def _made(self, look: Look) -> bool:
         """Whether it is a namespace of this project's, by mark and by name: one without a name may be another host's,
@@ -126,7 +131,7 @@ class View:
             if not look.containers and self._made(look):
                 yield Netns(self.symbols[look.cookie], look.reference, False, up, look.busy)
         for name, mark in self.looks.leftovers.items():
-            if mark.partition("/")[0] == self.scope.project:
+            if self._ours(mark):
                 yield Netns(HALF_MADE + name, f"netns:{name}", False, None, False)
 
     # --- links

@@ -135,8 +135,8 @@ def set_link(body: bytes) -> Message:
     return Message(NEWLINK, 0, body)
 
 
-def delete_link(index: int) -> Message:
-    return Message(DELLINK, 0, link(index=index))
+def delete_link(index: int = 0, name: str | None = None) -> Message:
+    return Message(DELLINK, 0, link(index=index, name=name))
 
 
 def delete_group(group: int) -> Message:

@@ -22,7 +22,7 @@ class Sandboxes:
     def __init__(self, home: int, trap: Trap) -> None:
         self._home, self._trap = home, trap
         self._held: dict[str, int] = {}
-        self.inventory = Inventory("")
+        self.inventory = Inventory("", 0)
 
     def create(self, wanted: Sequence[Netns]) -> list[NetapplyError | None]:
         """Make namespaces, or put back those that were deleted. Each is marked before it has a name."""
@@ -47,7 +47,7 @@ class Sandboxes:
         name = _name(netns)
         if netns.adopted or not netns.reference.startswith("netns:"):
             raise OperationFailed(f"container {netns.sandbox} has no namespace: {netns.reference}", errno.ENOENT)
-        mark = marks.alias(self.inventory.project, netns.sandbox)
+        mark = marks.sandbox_alias(self.inventory.project, netns.sandbox, self.inventory.host)
         if name in self._held:
             namespaces.claim(name, mark, self._trap)
             namespaces.bind(f"/proc/thread-self/fd/{self._held[name]}", name, self._trap)

@@ -23,15 +23,6 @@ from .monitor import notifications
 ROUNDS = 3
 """How often what takes seconds is measured; the median counts."""
 
-OBSERVE = """
-import sys, time, reconciler
-from reconciler.engine import scope_of
-manifest, host = reconciler.load(sys.argv[1]), reconciler.this_host()
-started = time.monotonic()
-host.observe(scope_of(manifest))
-print(time.monotonic() - started)
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -113,11 +104,11 @@ def existing_namespaces(endpoints: int = 100) -> Iterator[Row]:
 
 
 class Round(NamedTuple):
-    """One W(N) from nothing to nothing. `observed` is in seconds, `writes` and `seen` count notifications."""
+    """One W(N) from nothing to nothing. `phases` are CPU seconds, `writes` and `seen` count notifications."""
 
     applied: Cost
     idle: Cost
-    observed: float
+    phases: dict[str, float]
     repaired: Cost
     destroyed: Cost
     writes: int
@@ -148,7 +139,7 @@ def _round(endpoints: int) -> Round:
         idle = repeated(5, [NETAPPLY, file])
         with notifications(names) as writes:
             cost([NETAPPLY, file])
-        observed = float(_output([sys.executable, "-c", OBSERVE, file]))
+        phases = _phases(file)
         with notifications(names) as seen:
             repaired = repeated(5, [NETAPPLY, file], before=partial(_break_a_link, here.host))
         destroyed = cost([NETAPPLY, "destroy", file])
@@ -156,7 +147,7 @@ def _round(endpoints: int) -> Round:
             raise AssertionError("destroy left namespaces")
         if not seen.total():
             raise AssertionError("the monitor saw nothing of a repair: it can't be trusted")
-    return Round(applied, idle, observed, repaired, destroyed, writes.total(), seen.total(), ruleset)
+    return Round(applied, idle, phases, repaired, destroyed, writes.total(), seen.total(), ruleset)
 
 
 def _rows(endpoints: int, rounds: list[Round], batch: Cost, one_by_one: Cost) -> Iterator[Row]:
@@ -171,8 +162,9 @@ def _rows(endpoints: int, rounds: list[Round], batch: Cost, one_by_one: Cost) ->
     none = median([one.idle for one in rounds])
     what = f"W{endpoints} no-op, cold start to exit"
     yield Row(what, _ms(none), none.wall * 1000, 450, "ms", "ip -j in each: seconds")
-    observed = statistics.median(one.observed for one in rounds)
-    yield Row("  of it observing", _ms(observed), observed * 1000, 150, "ms")
+    phases = {name: statistics.median(one.phases[name] for one in rounds) for name in rounds[0].phases}
+    words = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in phases.items() if seconds >= 0.0005)
+    yield Row("  of it observing (cpu)", f"{words} ms", phases["observe"] * 1000, 150, "ms")
     writes, seen = sum(one.writes for one in rounds), sum(one.seen for one in rounds)
     yield Row("  writes, by rtnetlink and nftables", f"{writes} notifications ({seen} of the repairs)", writes, 0)
 
@@ -218,8 +210,10 @@ def _break_a_link(host: Machine) -> None:
     host.run(f"ip link delete {found[0]}")
 
 
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+def _phases(file: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.bench.phases", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return {name: float(seconds) for name, seconds in json.loads(done.stdout).items()}
 
 
 def _ms(figure: Cost | float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def make_foreign() -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
 
 
-def snapshot() -> dict[str, Any]:
+def snapshot(accepting: Sequence[str] = ACCEPTING) -> dict[str, Any]:
     """Return all that `ip`, `nft` and /proc say of the host and its namespaces, but for numbers that need not last."""
     result: dict[str, Any] = {"nft": _output("nft", "list", "ruleset")}
     names = sorted(path.name for path in Path("/run/netns").iterdir())
@@ -105,8 +105,8 @@ def snapshot() -> dict[str, Any]:
                 "routes6": ("-6", "route", "show"),
             }.items()
         }
-    accepting = [f"net/ipv6/conf/{link}/accept_ra" for link in ACCEPTING]
-    for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", *accepting):
+    settings = [f"net/ipv6/conf/{link}/accept_ra" for link in accepting]
+    for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", *settings):
         result[setting] = Path("/proc/sys", setting).read_text().strip()
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -101,7 +102,7 @@ def _connection(host: Machine, client: str, server: str, to: str) -> Iterator[tu
 
 
 def _arrivals(client: socket.socket, server: socket.socket, within: float = 2.0) -> tuple[bool, bool]:
-    """Send a byte each way through a connection. Returns whether the client's arrives, and whether the server's does."""
+    """Send a byte each way through a connection. Returns whether the client's arrives, then whether the server's."""
     client.sendall(b"x")
     server.sendall(b"y")
     reached = [bool(select.select([end], [], [], within)[0]) and end.recv(1) != b"" for end in (server, client)]
@@ -282,8 +283,9 @@ def test_in_mode_nat_a_connection_that_a_helper_expects_may_come_in(host: Machin
         with inside("web1"):
             control = socket.create_connection((_address(outside, family), 21), timeout=2)
         with control, listener.accept()[0] as served:
-            control.sendall(told.encode())
-            assert served.recv(100) == told.encode()
+            for line in ("USER web\r\n", told):  # the helper trusts only what follows the end of a line
+                control.sendall(line.encode())
+                assert served.recv(100) == line.encode()
             assert host.tcp("outside", "web1", client, 5000) == _address(outside, family)
             assert host.tcp("outside", "web1", client, 5001, within=SHORT) is None
 
@@ -307,6 +309,35 @@ def test_what_is_not_of_the_networks_subnet_is_not_masqueraded(host: Machine, fa
     host.run(f"ip route add {strange}/{length} via {via}", netns="outside")
     host.run(f"ip route replace default via {_at(FRONT, family, 1)} src {strange}", netns="web1")
     assert host.udp("web1", "outside", _address(outside, family)) == strange
+
+
+def test_multicast_keeps_its_source(host: Machine) -> None:
+    """A group is routed from the network to the outside, as a multicast daemon does it (linux/mroute.h)."""
+    mrt_init, mrt_add_vif, mrt_add_mfc, by_index = 200, 202, 204, 8
+    group = "233.252.0.7"  # RFC 5771, 9.2
+    _lay(host, FRONT)
+    _outside(host)
+    with ExitStack() as stack:
+        daemon = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP))
+        try:
+            daemon.setsockopt(socket.IPPROTO_IP, mrt_init, 1)
+        except OSError:
+            pytest.skip("needs a kernel with multicast routing (CONFIG_IP_MROUTE)")
+        for number, link in enumerate(("shop-front", "uplink")):
+            vif = struct.pack("=HBBIi4x", number, by_index, 1, 0, socket.if_nametoindex(link))
+            daemon.setsockopt(socket.IPPROTO_IP, mrt_add_vif, vif)
+        source, ttls = _at(FRONT, 4), bytes([0, 1]).ljust(32, b"\0")
+        route = struct.pack("=4s4sH32s2x16x", socket.inet_aton(source), socket.inet_aton(group), 0, ttls)
+        daemon.setsockopt(socket.IPPROTO_IP, mrt_add_mfc, route)
+        listener = stack.enter_context(host.socket("outside", "0.0.0.0", 7000, socket.SOCK_DGRAM))
+        with inside("outside"):
+            member = struct.pack("=4s4si", socket.inet_aton(group), bytes(4), socket.if_nametoindex("eth0"))
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        sender = stack.enter_context(host.socket("web1", source, 0, socket.SOCK_DGRAM))
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)
+        sender.sendto(b"x", (group, 7000))
+        listener.settimeout(2)
+        assert listener.recvfrom(1)[1][0] == source
 
 
 @both_families

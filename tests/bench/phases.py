@@ -1,0 +1,55 @@
+"""How long each step of a run takes, by itself: `python -m tests.bench.phases FILE` prints CPU seconds by step as JSON.
+
+It applies the manifest, as netapply does, without the lock and without going back if something fails.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STEPS: dict[str, float] = {}
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    started = time.process_time()
+    yield
+    STEPS[name] = time.process_time() - started
+
+
+def main(file: str) -> None:
+    """Go through the steps of `engine.converge`."""
+    with step("import"):
+        import reconciler.host.linux
+        import reconciler.manifest.loading
+        from reconciler.allocate import allocate
+        from reconciler.engine import scope_of
+        from reconciler.lower import lower
+        from reconciler.plan import diff
+    with step("load"):
+        manifest = reconciler.load(file)
+    host = reconciler.this_host()
+    with step("observe"):
+        observation = host.observe(scope_of(manifest))
+    with step("allocate"):
+        topology = allocate(manifest, observation)
+    with step("lower"):
+        desired = host.canonical(lower(topology, observation.facts))
+    with step("diff"):
+        plan = diff(desired, observation.state)
+    with step("apply"):
+        errors = [str(result.error) for result in host.apply(plan.changes) if result.error]
+        host.release()
+    with step("verify"):
+        left = diff(desired, host.observe(scope_of(manifest)).state) if plan else ()
+    if errors or left:
+        raise SystemExit("\n".join(errors) or "it did not converge")
+    json.dump(STEPS, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
