@@ -79,7 +79,7 @@ def states(draw: st.DrawFn) -> State:
             resources += draw(_bridge(network, NETWORKS.index(network), bridges[number], mtu, links))
         else:
             resources += draw(_macvlans(network, NETWORKS.index(network), mtu, links))
-    resources += draw(_sandbox_routes(containers))
+    resources += draw(_routes_to_nowhere(sorted({one.inner[0] for one in resources if isinstance(one, Link)} - {HOST})))
     resources += draw(_host_wide())
     return state(resources)
 
@@ -172,8 +172,7 @@ def _addressing(draw: st.DrawFn, path: str, container: str, number: int, place: 
 
 
 @st.composite
-def _sandbox_routes(draw: st.DrawFn, containers: list[str]) -> list[Resource]:
-    """Routes to nowhere."""
+def _routes_to_nowhere(draw: st.DrawFn, containers: list[str]) -> list[Resource]:
     kinds = st.sampled_from(["blackhole", "unreachable", "prohibit"])
     return [
         Route(name, to, metric=metric, type=draw(kinds))

@@ -14,6 +14,9 @@ from . import Complaint, Traits
 SUMMARY = "endpoints are links of their own on a link of the host, seen on the physical network by their own MACs"
 TRAITS = Traits(wants_parent=True)
 
+BC_QUEUE_LEN = 1000
+"""MACVLAN_DEFAULT_BC_QUEUE_LEN of drivers/net/macvlan.c."""
+
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "parent": {
         "type": "string",
@@ -58,9 +61,10 @@ def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[C
 
 def lower(network: Network) -> Iterator[Resource]:
     parent = network.options.get("parent") or network.default_parent
-    options: dict[str, Option] = {"mode": network.options.get("mode", "bridge")}
-    if "bc_queue_len" in network.options:
-        options["bc_queue_len"] = network.options["bc_queue_len"]
+    options: dict[str, Option] = {
+        "mode": network.options.get("mode", "bridge"),
+        "bc_queue_len": network.options.get("bc_queue_len", BC_QUEUE_LEN),  # so that it goes back there, left out again
+    }
     for endpoint in network.endpoints:
         yield Link(
             path=endpoint.path,

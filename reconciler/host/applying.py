@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from ..errors import NetapplyError, OperationFailed
 from ..plan import Change, Create, Delete, Update
-from ..resources import HOST, LINK_GROUP, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl
-from . import Result, links, marks, nft, rtnetlink, sysctl
+from ..resources import GUARD_TABLE, HOST, LINK_GROUP, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl
+from . import Result, guarding, links, marks, nft, rtnetlink, sysctl
 from .namespaces import in_a_thread, refuse
 from .netlink import Answer, Message, Socket
 from .observing import HALF_MADE, Inventory
@@ -102,7 +102,7 @@ def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runne
             | Update(after=Sysctl() | NftTable())
             | Delete(before=Sysctl() | NftTable())
         ):
-            return [_set_on_host(change, runner) for change in batch]
+            return [_set_on_host(change, inventory, runner) for change in batch]
         case _:
             return runner.run([_task(change, inventory) for change in batch])
 
@@ -185,16 +185,20 @@ def _words(route: Route) -> str:
     return f"route {route.destination} of {route.sandbox}" if route.sandbox else f"route {route.destination}"
 
 
-def _set_on_host(change: Change, runner: Runner) -> _Outcome:
+def _set_on_host(change: Change, inventory: Inventory, runner: Runner) -> _Outcome:
     """Make a change to a setting of the host or to a table."""
     resource: Resource = change.before if isinstance(change, Delete) else change.after
     try:
         match change, resource:
             case Delete(), NftTable(family=family, name=name):
                 runner.trap(f"delete nft table {name}")
+                if name == GUARD_TABLE:
+                    guarding.forget(inventory.host)
                 nft.delete(family, name)
             case _, NftTable(family=family, name=name, text=text):
                 runner.trap(f"write nft table {name}")
+                if name == GUARD_TABLE:
+                    guarding.remember(inventory.host, text)
                 nft.replace(family, name, text)
             case Delete(), Sysctl(name=name):
                 return OperationFailed(f"setting {name} can't be taken away (EOPNOTSUPP)", errno.EOPNOTSUPP)

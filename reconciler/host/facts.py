@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ..firewall import FAMILY, guard_of, owner_of, table_name
 from ..resources import GUARD_TABLE, ROUTE_PROTOCOL, Key, NftTable, Sysctl
-from . import Facts, HostLink, marks, rtnetlink, sysctl
+from . import Facts, HostLink, guarding, marks, rtnetlink, sysctl
 from .looking import Look
 from .observing import View
 from .rtnetlink import LinkRow, RouteRow
@@ -38,7 +38,7 @@ def settings(view: View) -> Iterator[Sysctl]:
 def facts(view: View, texts: Mapping[str, str]) -> Facts:
     """Return the facts; `texts` are the nft tables of the names that are netapply's to give."""
     host, foreign = view.looks.host, list(_foreign(view))
-    guard = texts.get(GUARD_TABLE)
+    guard = texts.get(GUARD_TABLE) or guarding.remembered(host.cookie)
     return Facts(
         links=_links(view, foreign),
         default_link=_default_link(host),

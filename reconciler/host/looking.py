@@ -159,7 +159,7 @@ def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole
     links = [rtnetlink.link_row(body) for _, body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())]
     look = Look(cookie, Place(place.path, cookie), reference, links)
     marked = [(row, found) for row in links if row.alias and (found := marks.mark(row.alias))]
-    if (whole and len(links) > 1) or any(row.ifindex != rtnetlink.LOOPBACK for row, _ in marked):
+    if whole or marked:
         look.addresses, look.routes = _addresses(door, home is None), _routes(door, home is None)
     look.sysctls = {
         row.ifindex: dict(_settings(row.name, found.sysctls))

@@ -218,6 +218,7 @@ LISTS: dict[str, list[list[Change]]] = {
         gone(WEB),
         made(WEB),
     ],
+    "a route to nowhere is there in a namespace that has lo alone": [made(WEB), made(NOWHERE, NOWHERE6), gone(NOWHERE)],
     "a namespace is made once": [made(WEB), made(WEB), gone(WEB), gone(WEB)],
     "lo goes down and up": [
         made(WEB),
