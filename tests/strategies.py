@@ -166,7 +166,7 @@ def _addressing(draw: st.DrawFn, path: str, container: str, number: int, place: 
         gateway = f"10.2{number}.0.{draw(st.sampled_from([254, 253]))}"
         ways += [("0.0.0.0/0", gateway, number), (f"198.18.{number}.0/24", gateway, 0)]
     if any(":" in one for one in addresses):
-        ways += [("::/0", f"fd00:2{number}::fe", 1024 + number), (f"2001:db8:{number}::/48", None, 1024)]
+        ways += [("::/0", f"fd00:2{number}::fe", 1024 + number), (f"2001:db8:{number + 1}::/48", None, 1024)]
     chosen = draw(st.lists(st.sampled_from(ways), unique=True, max_size=3))
     return [*result, *(Route(container, to, via, path, metric) for to, via, metric in chosen)]
 

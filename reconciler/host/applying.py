@@ -281,4 +281,4 @@ def _free_group(door: Socket) -> int | None:
 
 
 def _rows(door: Socket) -> list[rtnetlink.LinkRow]:
-    return [rtnetlink.link_row(body) for _, body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())]
+    return [rtnetlink.link_row(body) for body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple
@@ -38,7 +39,7 @@ def u32(number: int, initial: int | None = None, scale: int = 1) -> Field:
     return Field(
         number,
         lambda value: struct.pack("=I", int(value) * scale),
-        lambda payload: int.from_bytes(payload, "little") // scale,
+        lambda payload: int.from_bytes(payload, sys.byteorder) // scale,
         initial,
     )
 
@@ -48,7 +49,7 @@ def choice32(number: int, words: Mapping[str, int]) -> Field:
     names = {value: word for word, value in words.items()}
 
     def unpack(payload: bytes) -> Option:
-        value = int.from_bytes(payload, "little")
+        value = int.from_bytes(payload, sys.byteorder)
         return names.get(value, value)
 
     return Field(number, lambda word: struct.pack("=I", words[str(word)]), unpack)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -172,14 +173,22 @@ def _options(after: Link, sandbox: str, index: int, fields: Sequence[str], what:
 
 
 def _rename(sandbox: str, index: int, name: str, up: bool, what: str) -> Task:
-    """Rename a link. Before Linux 6.2 it must be down for that."""
+    """Rename a link."""
     body = rtnetlink.link(index=index, name=name)
-    (answer,) = yield [Send(sandbox, rtnetlink.set_link(body), what, (errno.EBUSY,))]
-    if answer.errno:
-        down = rtnetlink.link(index=index, up=False)
-        yield [Send(sandbox, rtnetlink.set_link(down), what), Send(sandbox, rtnetlink.set_link(body), what)]
-        if up:
-            yield [Send(sandbox, rtnetlink.set_link(rtnetlink.link(index=index, up=True)), what)]
+    if not up or renames_live():
+        yield [Send(sandbox, rtnetlink.set_link(body), what)]
+        return
+    yield [
+        Send(sandbox, rtnetlink.set_link(rtnetlink.link(index=index, up=False)), what),
+        Send(sandbox, rtnetlink.set_link(body), what),
+        Send(sandbox, rtnetlink.set_link(rtnetlink.link(index=index, up=True)), what),
+    ]
+
+
+def renames_live() -> bool:
+    """Whether links can be renamed while they are up: from Linux 6.2 on."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor)) >= (6, 2)
 
 
 def _set_sysctls(sandbox: str, name: str, settings: Mapping[str, str]) -> Iterator[Act]:
@@ -197,7 +206,7 @@ def _reset_sysctl(key: str, name: str, trap: Trap) -> None:
 def _drop_kernel_addresses(index: int, what: str, trap: Trap) -> None:
     """Delete the IPv6 addresses that the kernel made for a link by itself."""
     with Socket() as door:
-        for _, body in door.dump(rtnetlink.GETADDR, rtnetlink.all_addresses()):
+        for body in door.dump(rtnetlink.GETADDR, rtnetlink.all_addresses()):
             row = rtnetlink.address_row(body)
             if row.ifindex != index or row.protocol not in rtnetlink.KERNEL_MADE or ":" not in row.address:
                 continue

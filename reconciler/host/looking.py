@@ -156,7 +156,12 @@ class _Seen:
 def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole: bool) -> Look:
     """Ask for what is there. Unless the `whole` is wanted, addresses and routes only where something is ours."""
     cookie = door.cookie
-    links = [rtnetlink.link_row(body) for _, body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())]
+    links = [
+        rtnetlink.loopback_row(body)
+        if home is not None and rtnetlink.index_of_link(body) == rtnetlink.LOOPBACK
+        else rtnetlink.link_row(body)
+        for body in door.dump(rtnetlink.GETLINK, rtnetlink.all_links())
+    ]
     look = Look(cookie, Place(place.path, cookie), reference, links)
     marked = [(row, found) for row in links if row.alias and (found := marks.mark(row.alias))]
     if whole or marked:
@@ -175,7 +180,7 @@ def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole
 
 def _addresses(door: Socket, host: bool) -> list[AddressRow]:
     """Return the addresses; of a sandbox without those of `lo`, which are none of our business."""
-    bodies = [body for _, body in door.dump(rtnetlink.GETADDR, rtnetlink.all_addresses())]
+    bodies = door.dump(rtnetlink.GETADDR, rtnetlink.all_addresses())
     return [
         rtnetlink.address_row(body) for body in bodies if host or rtnetlink.index_of_address(body) != rtnetlink.LOOPBACK
     ]
@@ -183,7 +188,7 @@ def _addresses(door: Socket, host: bool) -> list[AddressRow]:
 
 def _routes(door: Socket, host: bool) -> list[RouteRow]:
     """Return the routes of the main table; of a sandbox without those that the kernel makes with an address."""
-    bodies = [body for _, body in door.dump(rtnetlink.GETROUTE, rtnetlink.main_routes())]
+    bodies = door.dump(rtnetlink.GETROUTE, rtnetlink.main_routes())
     rows = (
         rtnetlink.route_row(body)
         for body in bodies

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -170,7 +171,7 @@ class Socket:
     @property
     def cookie(self) -> int:
         """The number of its network namespace (SO_NETNS_COOKIE), never used again until the machine restarts."""
-        return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, 8), "little")
+        return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, 8), sys.byteorder)
 
     def send(self, messages: Sequence[Message]) -> list[Answer]:
         """Send the messages in order and return the answer to each. All are tried, whatever becomes of the first.
@@ -212,8 +213,8 @@ class Socket:
                     answers[place] = Answer(0, "", body)
         return answers
 
-    def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
-        """Return the type and the body of every object that the dump request `kind` lists.
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """Return the body of the message about every object that the dump request `kind` lists.
 
         A list that changed meanwhile is asked for again. Raises OperationFailed.
         """
@@ -223,41 +224,45 @@ class Socket:
                 return rows
         raise OperationFailed(f"the kernel's list never stood still for {TIMEOUT} seconds (EINTR)", errno.EINTR)
 
-    def _dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]] | None:
+    def _dump(self, kind: int, body: bytes) -> list[bytes] | None:
         self._sequence = sequence = self._sequence + 1
         self._socket.send(_HEADER.pack(16 + len(body), kind, REQUEST | DUMP, sequence, 0) + body)
-        rows: list[tuple[int, bytes]] = []
-        interrupted = False
+        rows: list[bytes] = []
+        interrupted, unpack = 0, _HEADER.unpack_from
         while True:
-            for answer, flags, number, payload in self._receive():
+            datagram, offset = self._datagram(), 0
+            while offset + 16 <= len(datagram):
+                length, answer, flags, number, _ = unpack(datagram, offset)
+                start, offset = offset + 16, offset + (length + 3 & ~3)
                 if number != sequence:
+                    continue  # an answer to what was given up
+                interrupted |= flags & _DUMP_INTERRUPTED
+                if answer not in (_DONE, _ERROR):
+                    rows.append(datagram[start : start + length - 16])
                     continue
-                interrupted |= bool(flags & _DUMP_INTERRUPTED)
-                if answer in (_DONE, _ERROR):
-                    failure = -_NUMBER.unpack_from(payload)[0] if len(payload) >= 4 else 0
-                    if failure == errno.EINTR or interrupted:
-                        return None
-                    if failure:
-                        raise OperationFailed(f"reading from the kernel: {Answer(failure).reason}", failure)
-                    return rows
-                rows.append((answer, payload))
+                failure = -_NUMBER.unpack_from(datagram, start)[0] if length >= 20 else 0
+                if failure == errno.EINTR or interrupted:
+                    return None
+                if failure:
+                    raise OperationFailed(f"reading from the kernel: {Answer(failure).reason}", failure)
+                return rows
 
-    def _receive(self) -> list[tuple[int, int, int, bytes]]:
-        """Return type, flags, sequence number and body of the messages of one datagram."""
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield type, flags, sequence number and body of the messages of one datagram."""
+        datagram, offset = self._datagram(), 0
+        while offset + 16 <= len(datagram):
+            length, kind, flags, sequence, _ = _HEADER.unpack_from(datagram, offset)
+            yield kind, flags, sequence, datagram[offset + 16 : offset + length]
+            offset += length + 3 & ~3
+
+    def _datagram(self) -> bytes:
         try:
-            datagram = self._socket.recv(1 << 16)
+            return self._socket.recv(1 << 16)
         except BlockingIOError as late:
             raise OperationFailed(f"the kernel gave no answer within {TIMEOUT} seconds", errno.ETIMEDOUT) from late
         except OSError as failure:  # ENOBUFS: answers were lost
-            raise OperationFailed(
-                f"the kernel's answer was lost: {Answer(failure.errno or 0).reason}", failure.errno or 0
-            ) from failure
-        messages, offset, unpack = [], 0, _HEADER.unpack_from
-        while offset + 16 <= len(datagram):
-            length, kind, flags, sequence, _ = unpack(datagram, offset)
-            messages.append((kind, flags, sequence, datagram[offset + 16 : offset + length]))
-            offset += length + 3 & ~3
-        return messages
+            number = failure.errno or 0
+            raise OperationFailed(f"the kernel's answer was lost: {Answer(number).reason}", number) from failure
 
 
 def _words(flags: int, body: bytes) -> str:

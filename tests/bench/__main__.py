@@ -63,14 +63,19 @@ def line(what: str, value: str, target: str, met: str, measured: str, peers: str
 
 
 def store(rows: list[Row]) -> None:
-    result = {
+    """Write the rows to bench.json, in the place of those of their names that an earlier run wrote."""
+    path = ROOT / "bench.json"
+    machine = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "kernel": platform.release(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "rows": [{**asdict(row), "what": row.what.strip(), "met": row.met} for row in rows],
     }
-    (ROOT / "bench.json").write_text(json.dumps(result, indent=2) + "\n")
+    named = {row["what"]: row for row in (json.loads(path.read_text())["rows"] if path.exists() else [])}
+    for row in rows:
+        what = row.what.strip()
+        named[what] = {**asdict(row), "what": what, "met": row.met, **machine}
+    path.write_text(json.dumps({"rows": list(named.values())}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

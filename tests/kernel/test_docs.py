@@ -1,7 +1,7 @@
 """What the pages show is what happens: their ```console blocks are run, on a host with an uplink, and compared.
 
 A ```yaml block that begins with `# NAME.yaml` is that file. In a console block a line that begins with `# ` is a
-command; a line `...` in its output stands for whatever is printed there. `RENEW_GOLDEN=1 pytest
+command; `...` in its output stands for whatever is printed there, and it must succeed. `RENEW_GOLDEN=1 pytest
 tests/kernel/test_docs.py` writes the outputs anew (those without `...`); read the diff.
 """
 
@@ -46,7 +46,8 @@ def played(host: Machine, page: str, block: str) -> str:
     """Run a console block, compare unless it is to be renewed, and return it with what was printed now."""
     result = ""
     for command, output in steps(block):
-        printed = run(host, command)
+        printed, code = run(host, command)
+        assert code == 0 or "..." not in output, f"{page}: `{command}` failed\n{printed}"
         same = matches(output, printed)
         assert same or os.environ.get("RENEW_GOLDEN"), (
             f"{page} shows of `{command}`\n{output}and now it prints\n{printed}`make golden` renews it"
@@ -62,12 +63,12 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
-def run(host: Machine, command: str) -> str:
-    """Return what a command prints, both streams, without trailing spaces and empty lines at the end."""
-    words = shlex.split(command)
+def run(host: Machine, command: str) -> tuple[str, int]:
+    """Return what a command prints, both streams, less spaces and empty lines at the ends, and its exit code."""
+    words = shlex.split(command, comments=True)
     done = host.netapply(*words[1:], code=None) if words[0] == "netapply" else host.run(words, check=False)
     lines = [line.rstrip() for line in (done.stdout + done.stderr).rstrip("\n").splitlines()]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines), done.returncode
 
 
 def matches(expected: str, printed: str) -> bool:

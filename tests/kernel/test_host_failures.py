@@ -86,6 +86,7 @@ def test_an_effect_that_fails_is_told_and_the_way_back_is_open(
         world = World(Tripwire(at, fail))
         errors = world.attempt(after)  # type: ignore[arg-type]
         assert "No buffer space available (ENOBUFS)" in str(errors[0])
+        assert isinstance(errors[0], OperationFailed)
         assert errors[0].errno == errno.ENOBUFS
         world.attempt(before)  # type: ignore[arg-type]
         assert world.plan(before).changes == ()  # type: ignore[arg-type]
@@ -145,7 +146,7 @@ def test_a_kind_of_link_that_the_kernel_has_not_is_something_the_host_lacks() ->
     with pytest.raises(HostLacks, match="makes no links of kind nosuchkind"):
         list(world.host.apply([Create(unknown)]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(kinds.KINDS, "nosuchkind", {})  # type: ignore[arg-type]
+        patch.setitem(kinds.KINDS, "nosuchkind", {})
         with pytest.raises(HostLacks, match=r"no links of kind nosuchkind; load its module \(modprobe nosuchkind\)"):
             list(world.host.apply([Create(unknown)]))
 

@@ -1,0 +1,104 @@
+"""The main job, for random manifests in the kernel: as tests/unit/test_converge_random.py, with fewer examples."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from reconciler import engine
+from reconciler.host.linux import LinuxHost
+from reconciler.manifest.model import Manifest
+from reconciler.plan import Plan
+from reconciler.resources import State
+from tests.strategies import Document, manifest, pairs, pinned
+
+from ..machine import Machine
+from .test_conformance import make_foreign
+
+FORCE = engine.Options(force=True)
+NewHost = Callable[[], AbstractContextManager[Machine]]
+a_dozen = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@contextmanager
+def fresh(new_host: NewHost) -> Iterator[LinuxHost]:
+    """A new isolated host, with others' things in it."""
+    with new_host():
+        make_foreign()
+        host = LinuxHost()
+        yield host
+        host.close()
+
+
+def apply(wanted: Manifest, host: LinuxHost) -> Plan:
+    """Converge, and demand that what was announced is what was done, and that no more is to do."""
+    announced = engine.plan(wanted, host, FORCE).plan
+    assert engine.converge(wanted, host, FORCE).plan == announced
+    effects: list[str] = []
+    again = LinuxHost(trap=effects.append)
+    assert not engine.converge(wanted, again, FORCE).plan
+    assert effects == []
+    again.close()
+    return announced
+
+
+def canaries() -> Mapping[str, Any]:
+    """Return others' links and addresses, and the routes over them, on the host and in the namespace "theirs"."""
+    seen: dict[str, Any] = {}
+    for place in ([], ["-n", "theirs"]):
+        links = [one for one in _json(*place, "addr") if one["group"] == "default"]
+        others = {one["ifname"] for one in links if one["ifname"].startswith(("lo", "eth", "far", "canary", "port"))}
+        for link in links:
+            if link["ifname"] in others:
+                addresses = {one["local"] for one in link["addr_info"] if one["scope"] != "link"}
+                kept = [link.get(key) for key in ("mtu", "address", "master", "ifalias")]
+                seen[f"{place} {link['ifname']}"] = (*kept, "UP" in link["flags"], addresses)
+        seen[f"{place} routes"] = [one for one in _json(*place, "route") if one["dev"] in others]
+    return seen
+
+
+def _json(*words: str) -> list[dict[str, Any]]:
+    done = subprocess.run(["ip", "-j", "-d", *words], check=True, capture_output=True, text=True, timeout=10)
+    return list(json.loads(done.stdout or "[]"))
+
+
+def essence(host: LinuxHost, wanted: Manifest) -> State:
+    """Return what a manifest means on the host as it is, without the guard, which is never undone."""
+    desired = engine.plan(wanted, host, FORCE).desired
+    return {key: one for key, one in desired.items() if key.name != "inet netapply"}
+
+
+@a_dozen
+@given(pair=pairs())
+def test_it_converges_says_what_it_does_and_leaves_the_others_alone(
+    pair: tuple[Document, Document], new_host: NewHost
+) -> None:
+    with fresh(new_host) as host:
+        around = canaries()
+        for document in (*pair, pair[0]):
+            apply(manifest(document), host)
+            assert canaries() == around
+        engine.destroy("shop", host)
+        assert canaries() == around
+        assert [link["ifname"] for link in _json("link") if "netapply" in link.get("ifalias", "")] == []
+        assert sorted(one["name"] for one in _json("netns")) == ["theirs"]
+
+
+@a_dozen
+@given(pair=pairs())
+def test_what_was_chosen_and_written_down_comes_back_after_any_other_manifest(
+    pair: tuple[Document, Document], new_host: NewHost
+) -> None:
+    with fresh(new_host) as host:
+        apply(manifest(pair[0]), host)
+        there = manifest(pinned(pair[0], engine.plan(manifest(pair[0]), host, FORCE).topology))
+        assert not apply(there, host)
+        first = essence(host, there)
+        apply(manifest(pair[1]), host)
+        apply(there, host)
+        assert essence(host, there) == first
