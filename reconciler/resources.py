@@ -15,7 +15,7 @@ Objects are named by symbols, so that a desired state can be written down before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -254,6 +254,11 @@ def subject(resource: Resource) -> tuple[str | None, str | None]:
             return name or None, None
         case _:
             return None, None
+
+
+def within(resources: State, containers: Collection[str]) -> State:
+    """Return what a state says of some containers: their sandboxes, endpoints, addresses and routes."""
+    return {key: resource for key, resource in resources.items() if subject(resource)[0] in containers}
 
 
 def _split(path: str) -> tuple[str | None, str | None]:

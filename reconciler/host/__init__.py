@@ -6,7 +6,7 @@ tests. One conformance test runs the same lists of changes through both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -84,6 +84,13 @@ class Host(Protocol):
 
     def observe(self, scope: Scope) -> Observation:
         """Look, and change nothing. Raises NotPermitted where it may not look."""
+
+    def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
+        """Look at some of the scope's containers only, and at what their endpoints are on. Raises as `observe` does.
+
+        The state is what `resources.within` leaves of the whole. It is no ground for changes: nothing that stands in
+        their way shows in it.
+        """
 
     def canonical(self, desired: State) -> State:
         """Return the desired state in the form in which `observe` would report it (nft text as nft lists it)."""

@@ -7,7 +7,7 @@ protocol number, the name of a table. A test makes foreign objects with `host.ke
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,6 +27,7 @@ from ..resources import (
     Sysctl,
     state,
     value_of,
+    within,
 )
 from . import Observation, Result, Scope
 from .fake_kernel import Device, Hop, Kernel, Space, refuse
@@ -57,6 +58,9 @@ class FakeHost:
     def observe(self, scope: Scope) -> Observation:
         self._view = View(self.kernel, scope)
         return Observation(state(self._view.resources()), self._view.facts(self.nameservers))
+
+    def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
+        return within(state(View(self.kernel, scope).resources()), containers)
 
     def canonical(self, desired: State) -> State:
         """Return the desired state with nft texts as this host lists them: no blank lines, no trailing blanks."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
 from ..errors import HostLacks
 from ..firewall import FAMILY, table_name
 from ..plan import Change
-from ..resources import GUARD_TABLE, Key, NftTable, Resource, State, state
+from ..resources import GUARD_TABLE, Key, NftTable, Resource, State, state, within
 from . import Observation, Result, Scope, applying, facts, looking, namespaces, nft
 from .locking import locked
 from .namespaces import Trap
@@ -41,6 +41,13 @@ class LinuxHost:
         found: list[Resource] = [*view.resources(), *facts.settings(view), *facts.tables_of(scope.project, texts)]
         self._inventory = sandboxes.inventory = view.inventory
         return Observation(state(found), facts.facts(view, texts))
+
+    def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
+        """See `reconciler.host.Host.observe_near`."""
+        home, door, _ = self._open()
+        near = Scope(scope.project, {name: scope.sandboxes[name] for name in containers})
+        looks = namespaces.in_a_thread(lambda: looking.look_near(home, door, near.sandboxes))
+        return within(state([*View(looks, near).resources()]), containers)
 
     def canonical(self, desired: State) -> State:
         """See `reconciler.host.Host.canonical`."""

@@ -146,9 +146,9 @@ def delete_group(group: int) -> Message:
     return Message(DELLINK, 0, link(group=group))
 
 
-def get_link(name: str) -> Message:
-    """Return the request for the link of that name."""
-    return Message(GETLINK, 0, link(name=name) + attribute(29, _SKIP_STATS))
+def get_link(name: str | None = None, index: int = 0) -> Message:
+    """Return the request for the link of that name or index."""
+    return Message(GETLINK, 0, link(index=index, name=name) + attribute(29, _SKIP_STATS))
 
 
 def all_links() -> bytes:

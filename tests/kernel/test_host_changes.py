@@ -183,7 +183,7 @@ def test_a_pair_whose_inner_end_was_moved_elsewhere_is_replaced(world: World) ->
 def test_a_link_that_somebody_renamed_is_found_by_its_mark(world: World) -> None:
     ip("link set veweb down")
     ip("link set veweb name hers")
-    ip("link set veweb up")
+    ip("link set hers up")
     ip("-n web link set eth0 down")
     ip("-n web link set eth0 name hers")
     changes = world.converge(everything()).changes
