@@ -330,6 +330,12 @@ def _which(files: list[str] | None, project: str | None) -> "tuple[str, Manifest
     if bool(files) == bool(project):
         raise USAGE_ERROR("say which project: either FILE... or --project NAME")
     if project:
+        import re
+
+        from .manifest.core import PROJECT
+
+        if not re.search(PROJECT, project):
+            raise USAGE_ERROR(f"{project} is no project's name: small letters, digits, _ . and -")
         return project, None
     from . import api
 

@@ -18,9 +18,9 @@ from .host import Host, Observation, Scope
 from .lower import lower
 from .manifest.model import Manifest
 from .networks import Topology
-from .plan import Change, Delete, Plan, diff
-from .resources import HALF_MADE, Link, State, subject, within
-from .retained import retained, retained_zones
+from .plan import Change, Delete, Plan, Update, diff
+from .resources import HALF_MADE, Link, NftTable, State, subject, value_of, within
+from .retained import clashes, retained, retained_zones
 
 FEW = 16
 """Up to how many touched containers are verified by themselves; with more, looking at all is about as quick."""
@@ -75,11 +75,13 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
         raise HostLacks("\n".join(f"container {name}: {why}" for name, why in sorted(topology.pending.items())))
     desired = lower(topology, observation.facts)
     safety.missing(desired, observation.facts)
+    in_the_way: tuple[str, ...] = ()
     if not options.prune:
         kept = retained(desired, observation.state)
+        in_the_way = tuple(clashes(desired, kept))
         zones = retained_zones(manifest.project, kept, observation.state)
         desired = {**kept, **lower(topology, observation.facts, zones)}
-    return _propose(host.canonical(desired), topology, observation, options)
+    return _propose(host.canonical(desired), topology, observation, options, in_the_way)
 
 
 def converge(manifest: Manifest, host: Host, options: Options = Options(), progress: Progress | None = None) -> Report:
@@ -121,13 +123,20 @@ def scope_of(manifest: Manifest) -> Scope:
     return Scope(manifest.project, {name: container.sandbox for name, container in manifest.containers.items()})
 
 
-def _propose(desired: State, topology: Topology, observation: Observation, options: Options) -> Proposal:
+def _propose(
+    desired: State,
+    topology: Topology,
+    observation: Observation,
+    options: Options,
+    in_the_way: Sequence[str] = (),
+) -> Proposal:
     observed, facts = observation
     changes = diff(desired, observed)
-    refusals = [*safety.conflicts(changes, facts)]
-    refusals += safety.protected(changes, (network.name for network in topology.networks))
+    refusals = [*safety.conflicts(changes, facts), *in_the_way]
+    networks = [network.name for network in topology.networks]
+    refusals += safety.protected(changes, networks)
     if not options.force:
-        refusals += safety.excess(changes, desired, observed)
+        refusals += safety.excess(changes, networks, observed)
     return Proposal(changes, topology, desired, observation, tuple(refusals))
 
 
@@ -211,7 +220,14 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
 
 
 def _left(remaining: Plan) -> list[str]:
-    return [f"{type(change).__name__.lower()} {change.key}" for change in remaining.changes]
+    return [f"{type(change).__name__.lower()} {change.key}{''.join(_wrong(change))}" for change in remaining.changes]
+
+
+def _wrong(change: Change) -> Iterator[str]:
+    """Yield what is and what should be, of an object that is there but different; a firewall's text is too long."""
+    if isinstance(change, Update) and not isinstance(change.after, NftTable):
+        for name in change.fields:
+            yield f" ({name} is {value_of(change.before, name)}, not {value_of(change.after, name)})"
 
 
 @contextmanager

@@ -14,11 +14,11 @@ def digest(*words: str) -> bytes:
 
 
 def bridge_name(project: str, network: str) -> str:
-    """Return "PROJECT-NETWORK" where that is short enough and unambiguous, else its start and a digest."""
+    """Return "PROJECT-NETWORK" where that is short enough and unambiguous, else the network's start and a digest."""
     name = f"{project}-{network}"
     if len(name) <= IFNAMSIZ and name.count("-") == 1 and name.isascii():
         return name
-    start = "".join(letter for letter in name if letter.isascii() and (letter.isalnum() or letter in "_-"))
+    start = "".join(letter for letter in network if letter.isascii() and (letter.isalnum() or letter in "_-"))
     return f"{start[: IFNAMSIZ - 7]}-{digest(project, network).hex()[:6]}"
 
 

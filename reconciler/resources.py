@@ -29,7 +29,8 @@ LINK_GROUP = 0x6E6170
 """IFLA_GROUP of every link of ours ("nap"), given at creation, when the kernel ignores an alias."""
 
 ALIAS = "netapply:"
-"""How the alias of a link of ours begins: netapply:PROJECT/PATH; of a namespace's lo: netapply:PROJECT/CONTAINER."""
+"""How the alias of a link of ours begins: netapply:PROJECT/PATH; of a namespace's lo:
+netapply:PROJECT/CONTAINER;host=COOKIE, where the host's cookie tells hosts apart that share /run/netns."""
 
 GUARD_TABLE = "netapply"
 """Name of the nft table that keeps a host from forwarding for others after netapply has turned forwarding on."""

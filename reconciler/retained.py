@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from . import firewall
 from .resources import HALF_MADE, Address, Key, Link, Netns, NftTable, Resource, Route, State, subject
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 _ELEMENT = re.compile(r'(?:"[^"]*"|[^,"])+')
 
@@ -30,6 +34,39 @@ def retained(desired: State, observed: State) -> State:
                 return isinstance(resource, Netns)
 
     return {key: resource for key, resource in observed.items() if key not in desired and stays(resource)}
+
+
+def clashes(desired: State, kept: State) -> Iterator[str]:
+    """Yield a line for each kept thing that stands where a desired one has to go: the host would take both."""
+    wanted = {place: key for key, resource in desired.items() for place in _places(resource)}
+    for key, resource in sorted(kept.items()):
+        for what, place in _places(resource):
+            if (what, place) in wanted:
+                yield f"{what} {place} is wanted by {wanted[what, place].name}, and --no-prune leaves {key.name}"
+    bridges = [list(_host_networks(state)) for state in (desired, kept)]
+    for path, ours in bridges[0]:
+        for other, theirs in bridges[1]:
+            if ours.version == theirs.version and ours.overlaps(theirs):
+                yield f"subnet {ours} of network {path} overlaps with {theirs} of {other}, which --no-prune leaves"
+
+
+def _places(resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield what only one thing can have: the names of a link's ends, an endpoint's address on its network."""
+    match resource:
+        case Link(sandbox=sandbox, name=name):
+            for holder, interface in sorted({(sandbox, name), resource.inner}):
+                yield "interface", f"{interface} in {holder or 'the host'}"
+        case Address(link=link, address=address) if "/" in link:
+            yield "address", f"{address.partition('/')[0]} on network {subject(resource)[1]}"
+
+
+def _host_networks(state: State) -> Iterator[tuple[str, IPv4Network | IPv6Network]]:
+    """Yield the subnets that the host itself is in, by the networks' own links; link-local ones are on every link."""
+    from ipaddress import ip_interface
+
+    for one in state.values():
+        if isinstance(one, Address) and "/" not in one.link and not one.address.startswith("fe80:"):
+            yield one.link, ip_interface(one.address).network
 
 
 def retained_zones(project: str, kept: State, observed: State) -> Iterator[firewall.Zone]:

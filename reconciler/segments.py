@@ -14,6 +14,9 @@ from .host import Facts, HostLink, Observation
 from .manifest.model import Manifest, NetworkSpec
 from .subnets import Present, Room, Site, presences, rooms
 
+IPV6_MTU = 1280
+"""The least that IPv6 works with (RFC 8200, 5)."""
+
 ETHERNET_MTU = 1500
 """MTU below a network on a host that has no default route to take one from, in bytes."""
 
@@ -150,4 +153,13 @@ def _mtu(manifest: Manifest, site: Site, facts: Facts, problems: list[Problem]) 
     }
     ends = Counter(end.mtu for link in present.links for end in (link, link.peer) if end and end.mtu)
     likely = [mtu for mtu in ends if mtu in explained and (limit is None or mtu <= limit)]
-    return max(likely, key=lambda mtu: (ends[mtu], mtu == default, mtu), default=default)
+    mtu = max(likely, key=lambda mtu: (ends[mtu], mtu == default, mtu), default=default)
+    if spec.enable_ipv6 and mtu < IPV6_MTU:
+        problems.append(
+            Problem(
+                manifest.position("networks", spec.name),
+                f"network {spec.name} gets an MTU of {mtu} from the host's links, and IPv6 needs {IPV6_MTU}",
+                "set mtu, or `enable_ipv6: false`",
+            )
+        )
+    return mtu

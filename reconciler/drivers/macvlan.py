@@ -39,6 +39,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[Complaint]:
+    if network.driver_opts.get("parent") == "lo":
+        yield Complaint(("driver_opts", "parent"), "no link can stand on lo", "name a physical link, or a bridge")
     if network.driver_opts.get("mode") == "passthru" and len(endpoints) > 1:
         yield Complaint(
             ("driver_opts", "mode"),

@@ -266,7 +266,7 @@ CORE: Final[dict[str, Any]] = {
         "version": {"enum": [1, "1"], "default": 1, "description": "The version of this format."},
         "project": {
             "type": "string",
-            "pattern": "^[a-z0-9][a-z0-9_.-]{0,62}$",
+            "pattern": PROJECT,
             "patternErrorMessage": "not a project's name: small letters, digits, _ . and -, 63 at most, the first a "
             "letter or digit",
             "description": "The scope of ownership: what netapply may change and remove.",

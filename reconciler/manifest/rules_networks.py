@@ -30,6 +30,7 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Fi
             yield Finding((*subject.path, *path), what, mend)
     yield from _overlaps_between(subjects)
     yield from _same_bridge(subjects)
+    yield from _passthru(subjects)
     yield from _pools(manifest)
 
 
@@ -268,6 +269,19 @@ def _same_bridge(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
             yield Finding((*subject.path, "driver_opts", "name"), what, "choose another")
         if fault := name_fault(str(link)):
             yield Finding((*subject.path, "driver_opts", "name"), *fault)
+
+
+def _passthru(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
+    """Yield the networks that share a parent with one in mode passthru, which has it for itself (macvlan_newlink)."""
+    standing = [one for one in subjects.values() if one.driver.TRAITS.wants_parent and one.endpoints]
+    for subject in standing:
+        parent = subject.spec.driver_opts.get("parent")
+        others = [
+            one.spec.name for one in standing if one is not subject and one.spec.driver_opts.get("parent") == parent
+        ]
+        if others and subject.spec.driver_opts.get("mode") == "passthru":
+            what = f"network {subject.spec.name} has its parent for itself, and network {others[0]} stands on it too"
+            yield Finding((*subject.path, "driver_opts", "mode"), what, "use mode bridge, or another parent")
 
 
 def _pools(manifest: Manifest) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..resources import Address, Link, Netns, NftTable, Resource, Route, State, Sysctl
+from ..resources import GUARD_TABLE, Address, Link, Netns, NftTable, Resource, Route, State, Sysctl
 from .content import Content
 from .entries import Entry, Thing, fold, thing_of
 from .terminal import BOLD, COLOURS, DIM, YELLOW, View
@@ -29,7 +29,7 @@ def tree(project: str, observed: State, content: Content | None, view: View) -> 
     things: dict[Thing, list[Resource]] = {}
     for resource in observed.values():
         thing = thing_of(resource)
-        if thing.kind != "setting" or thing in entries:  # they are the whole host's: only drift is of interest
+        if not _is_the_hosts(resource) or thing in entries:  # only drift is of interest
             things.setdefault(thing, []).append(resource)
     networks = sorted({thing.network for thing in (*things, *entries) if thing.network is not None})
     branches = [_network(name, things, entries, view) for name in networks]
@@ -38,6 +38,11 @@ def tree(project: str, observed: State, content: Content | None, view: View) -> 
     lines = [view.paint(_root(project, things, content, entries), BOLD), *_drawn(branches, "", view)]
     lines += [view.paint(f"pending: container {name}: {why}", YELLOW) for name, why in pending]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _is_the_hosts(resource: Resource) -> bool:
+    """Whether something is no project's own: a setting, the guard."""
+    return isinstance(resource, Sysctl) or (isinstance(resource, NftTable) and resource.name == GUARD_TABLE)
 
 
 def _root(

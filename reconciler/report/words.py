@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..plan import Change, Create, Delete, Update
-from ..resources import HOST, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl, differences, value_of
+from ..resources import (
+    HOST,
+    Address,
+    Key,
+    Link,
+    Netns,
+    NftTable,
+    Resource,
+    Route,
+    Sysctl,
+    differences,
+    must_replace,
+    value_of,
+)
 from .entries import Entry, resource_of
 
 _LABELS = {
@@ -91,16 +104,26 @@ def details(entry: Entry) -> Iterator[tuple[str, str]]:
         if isinstance(change, Update) and not isinstance(change.after, Route):
             lines = field_changes(change.before, change.after, change.fields)
         elif isinstance(change, Create) and (before := deleted.get(change.key)) and change is entry.head:
-            lines = field_changes(before, change.after, differences(change.after, before))
+            changed = differences(change.after, before)
+            lines = field_changes(before, change.after, ("kind",) if "kind" in changed else changed)  # all else follows
         for line in lines:
             if line not in told:  # both ends of a veth pair have an MTU
                 told.add(line)
                 yield "change", line
     yield from _carried(entry)
     if entry.action == "replace" and isinstance(entry.head, Create):
-        yield "", ": ".join(filter(None, ["replaced, which interrupts its traffic", entry.head.reason]))
+        before = deleted.get(entry.head.key)
+        yield "", ": ".join(filter(None, ["replaced, which interrupts its traffic", _reason(entry.head, before)]))
     elif entry.disruptive and entry.action == "change":
         yield "", "interrupts its traffic"
+
+
+def _reason(change: Create, before: Resource | None) -> str:
+    """Return why something is replaced, with the words of the lines above for the fields."""
+    fields = must_replace(change.after, before, differences(change.after, before)) if before else ()
+    if not fields or "peer" in fields:
+        return change.reason
+    return f"{', '.join(_label(name) for name in fields)} can't be changed in place"
 
 
 def field_changes(before: Resource, after: Resource, fields: Iterable[str]) -> Iterator[str]:

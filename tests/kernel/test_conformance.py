@@ -243,7 +243,8 @@ def make_foreign() -> None:
     _ip("netns add theirs")
     _ip("-n theirs link set lo up")
     _ip("link add canary0 address 02:aa:00:00:00:0c type bridge")
-    _ip("link set canary0 mtu 1500")  # else it is that of the smallest port
+    _ip("link set canary0 mtu 1400")  # a bridge whose MTU was never changed has that of its smallest port
+    _ip("link set canary0 mtu 1500")
     _ip("link set canary0 up")
     _ip("link add canary-port0 type veth peer name port0 netns theirs")
     _ip("link set canary-port0 master canary0")

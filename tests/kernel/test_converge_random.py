@@ -58,7 +58,7 @@ def canaries() -> Mapping[str, Any]:
                 addresses = {one["local"] for one in link["addr_info"] if one["scope"] != "link"}
                 kept = [link.get(key) for key in ("mtu", "address", "master", "ifalias")]
                 seen[f"{place} {link['ifname']}"] = (*kept, "UP" in link["flags"], addresses)
-        seen[f"{place} routes"] = [one for one in _json(*place, "route") if one["dev"] in others]
+        seen[f"{place} routes"] = [one for one in _json(*place, "route") if one.get("dev") in others]
     return seen
 
 

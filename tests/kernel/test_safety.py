@@ -136,7 +136,7 @@ def test_a_protected_network_is_never_removed_not_even_by_force(host: Machine) -
     host.netapply("-", stdin=protected)
     for arguments, text in (
         (["-", "--force"], FRONT_ONLY),
-        (["-", "--force"], protected.replace("back: {", "back: {driver: macvlan, driver_opts: {parent: lo}, ")),
+        (["-", "--force"], protected.replace("back: {", "back: {driver: macvlan, driver_opts: {parent: shop-front}, ")),
         (["destroy", "--project", "shop"], None),
     ):
         done = host.netapply(*arguments, stdin=text, code=None)

@@ -25,6 +25,13 @@ def test_the_mtu_is_1500_on_a_host_without_a_default_route() -> None:
     assert net(settled(manifest([network("a")]), Facts()), "a").mtu == 1500
 
 
+def test_an_mtu_from_the_host_that_ipv6_can_not_do_with_is_an_error() -> None:
+    facts = replace(FACTS, links={"eth0": replace(ETH0, mtu=1200)})
+    (problem,) = problems(manifest([network("front", enable_ipv6=True)]), facts)
+    assert problem[1] == "network front gets an MTU of 1200 from the host's links, and IPv6 needs 1280"
+    assert net(settled(manifest([network("front")]), facts), "front").mtu == 1200
+
+
 def test_a_failover_changes_neither_mtu_nor_parent() -> None:
     declared = manifest([network("front"), network("lan", driver="macvlan")], {"web": ["front", "lan"]})
     facts = replace(FACTS, links={**FACTS.links, "wlan0": WLAN0})
