@@ -12,6 +12,9 @@ from typing import Any, Final
 _MANY = 64
 """The most entries of lists that are compared each with each."""
 
+PROJECT: Final = "^[a-z0-9][a-z0-9_.-]{0,62}$"
+"""What a project's name looks like."""
+
 _NAME = {
     "type": "string",
     "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$",

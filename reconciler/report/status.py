@@ -29,7 +29,7 @@ def tree(project: str, observed: State, content: Content | None, view: View) -> 
     things: dict[Thing, list[Resource]] = {}
     for resource in observed.values():
         thing = thing_of(resource)
-        if not _is_the_hosts(resource) or thing in entries:  # only drift is of interest
+        if thing.kind != "setting" or thing in entries:  # they are the whole host's: only drift is of interest
             things.setdefault(thing, []).append(resource)
     networks = sorted({thing.network for thing in (*things, *entries) if thing.network is not None})
     branches = [_network(name, things, entries, view) for name in networks]
@@ -40,18 +40,14 @@ def tree(project: str, observed: State, content: Content | None, view: View) -> 
     return "".join(f"{line}\n" for line in lines)
 
 
-def _is_the_hosts(resource: Resource) -> bool:
-    """Whether something is no project's own: a setting, the guard."""
-    return isinstance(resource, Sysctl) or (isinstance(resource, NftTable) and resource.name == GUARD_TABLE)
-
-
 def _root(
-    project: str, things: Mapping[Thing, object], content: Content | None, entries: Mapping[Thing, object]
+    project: str, things: Mapping[Thing, list[Resource]], content: Content | None, entries: Mapping[Thing, object]
 ) -> str:
     if content is not None:
         state = f"{len(entries)} to mend" if entries else "as the manifest says"
     else:
-        state = "what is there" if things else "nothing there"
+        own = [thing for thing in things if thing.name != f"inet {GUARD_TABLE}"]  # the guard is the whole host's
+        state = "what is there" if own else "nothing there"
     return f"{project}: {state}"
 
 

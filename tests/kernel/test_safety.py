@@ -131,19 +131,81 @@ def test_an_emptied_manifest_is_refused_unless_forced(host: Machine) -> None:
     assert host.names() == []
 
 
+LAN = """
+version: 1
+project: lan
+networks:
+  lan: {driver: macvlan, protect: PROTECT, driver_opts: {parent: PARENT}}
+containers:
+  web: {networks: [lan]}
+"""
+
+
+def test_the_last_container_may_leave_a_network_that_has_no_link_of_its_own(host: Machine) -> None:
+    lan = LAN.replace("PARENT", host.outside().link).replace("PROTECT", "false")
+    host.netapply("-", stdin=lan)
+    host.netapply("-", stdin=lan.replace("{networks: [lan]}", "{}"))
+    assert [link["ifname"] for link in host.json("ip -j link", netns="web")] == ["lo"]
+
+
+def test_a_protected_network_without_a_link_is_not_moved_to_another_parent(host: Machine) -> None:
+    lan = LAN.replace("PARENT", host.outside().link).replace("PROTECT", "true")
+    other = LAN.replace("PARENT", host.outside("elsewhere", "other", default_route=False).link).replace(
+        "PROTECT", "true"
+    )
+    host.netapply("-", stdin=lan)
+    assert "network lan is protected and would be replaced" in host.netapply("-", stdin=other, code=3).stderr
+    host.run("ip link delete eth0", netns="web")
+    host.netapply("-", stdin=lan)  # to mend is not to replace
+
+
+def test_what_stays_is_in_the_way_of_an_interface_that_would_have_its_name(host: Machine) -> None:
+    host.netapply("-", stdin=SHOP)
+    before = host.snapshot()
+    name = interface_of(host, "10.21.0.")
+    renamed = FRONT_ONLY.replace("[front]", f"{{front: {{interface_name: {name}}}}}")
+    refused = host.netapply("--no-prune", "-", stdin=renamed, code=3)
+    assert f"interface {name} in web is wanted by web/front, and --no-prune leaves web/back" in refused.stderr
+    assert host.snapshot() == before
+
+
+def interface_of(host: Machine, start: str) -> str:
+    """The link in web whose address starts so."""
+    links = host.json("ip -j addr", netns="web")
+    return next(str(link["ifname"]) for link in links if any(a["local"].startswith(start) for a in link["addr_info"]))
+
+
+def test_an_external_network_needs_a_bridge(host: Machine) -> None:
+    uplink = host.outside().link
+    network = f"{{external: true, driver_opts: {{name: {uplink}}}}}"
+    manifest = f"version: 1\nproject: p\nnetworks:\n  x: {network}\ncontainers:\n  web: {{networks: [x]}}\n"
+    refused = host.netapply("-", stdin=manifest, code=69)
+    assert f"{uplink} is a veth link, and endpoints need a bridge" in refused.stderr
+
+
+def test_what_is_not_as_it_should_be_after_applying_is_told_with_both_values(host: Machine) -> None:
+    spelt = FRONT_ONLY.replace("[front]", '{front: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: "01"}}}')
+    said = host.netapply("-", stdin=spelt, code=1).stderr
+    assert "update link web/front (sysctls.ipv4.conf.rp_filter is 1, not 01)" in said
+
+
 def test_a_protected_network_is_never_removed_not_even_by_force(host: Machine) -> None:
+    uplink = host.outside().link
     protected = SHOP.replace("back: {", "back: {protect: true, ")
     host.netapply("-", stdin=protected)
     for arguments, text in (
         (["-", "--force"], FRONT_ONLY),
-        (["-", "--force"], protected.replace("back: {", "back: {driver: macvlan, driver_opts: {parent: shop-front}, ")),
+        (
+            ["-", "--force"],
+            protected.replace("back: {", f"back: {{driver: macvlan, driver_opts: {{parent: {uplink}}}, "),
+        ),
         (["destroy", "--project", "shop"], None),
     ):
         done = host.netapply(*arguments, stdin=text, code=None)
         assert (done.returncode, "network back is protected" in done.stderr) == (3, True), done.stdout + done.stderr
     host.netapply("-", stdin=SHOP)
     host.netapply("-", stdin=FRONT_ONLY)
-    assert host.names() == ["web"]
+    assert host.names() == ["outside", "web"]
 
 
 # --- what the manifest does not name

@@ -340,6 +340,7 @@ def test_an_emptied_manifest_is_3_unless_forced(run: Run) -> None:
         ["--lock-timeout", "soon", "shop.yaml"],
         ["destroy"],
         ["destroy", "shop.yaml", "--project", "shop"],
+        ["destroy", "--project", "Shop"],
         ["status"],
         ["drivers", "brigde"],
         ["schema", "--driver", "brigde"],

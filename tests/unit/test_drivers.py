@@ -81,7 +81,7 @@ def test_lowering_twice_is_the_same_and_each_thing_comes_once(name: str) -> None
 
 def test_the_drivers_are_found_by_their_names() -> None:
     assert {"bridge", "host", "macvlan", "none"} <= set(drivers.available())
-    assert drivers.find("bridge") is bridge  # type: ignore[comparison-overlap]
+    assert drivers.find("bridge") is bridge
     assert drivers.find("brigde") is None
 
 
@@ -125,13 +125,13 @@ def test_a_driver_that_breaks_the_contract_is_told_what_it_lacks(monkeypatch: py
 
 def test_a_driver_that_can_not_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, ImportError("no module elsewhere"))
-    with pytest.raises(DriverError, match="driver mine .elsewhere:driver. can't be loaded: .*no module elsewhere"):
+    with pytest.raises(DriverError, match=r"driver mine .elsewhere:driver. can't be loaded: .*no module elsewhere"):
         drivers.find("mine")
 
 
 def test_no_other_package_takes_the_place_of_a_built_in_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, SimpleNamespace())
-    assert drivers.find("bridge") is bridge  # type: ignore[comparison-overlap]
+    assert drivers.find("bridge") is bridge
 
 
 # bridge

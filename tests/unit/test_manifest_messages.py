@@ -146,6 +146,21 @@ NETWORKS: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        network("{driver: macvlan, driver_opts: {parent: lo}}"),
+        ["3:50: no link can stand on lo; name a physical link, or a bridge"],
+    ),
+    (
+        network(
+            "{driver: macvlan, driver_opts: {parent: eth0, mode: passthru}}",
+            "  lan: {driver: macvlan, driver_opts: {parent: eth0}}\n"
+            "containers: {a: {networks: [front]}, b: {networks: [lan]}}\n",
+        ),
+        [
+            "3:62: network front has its parent for itself, and network lan stands on it too; "
+            "use mode bridge, or another parent"
+        ],
+    ),
+    (
         network("{external: true}"),
         ["3:21: an external bridge network needs the name of its bridge; set driver_opts.name"],
     ),

@@ -22,7 +22,7 @@ from reconciler.report import changes, json, problems, progress, status, text
 from reconciler.report.content import Content
 from reconciler.report.entries import Counts, count, fold
 from reconciler.report.terminal import View, view_of
-from reconciler.resources import Address, Link, Netns, NftTable, Peer, Resource, Route, Sysctl, state
+from reconciler.resources import GUARD_TABLE, Address, Link, Netns, NftTable, Peer, Resource, Route, Sysctl, state
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
 SCHEMA = Path(__file__).parents[2] / "schemas" / "plan.schema.json"
@@ -120,6 +120,8 @@ CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
     "container-removed": (without("api"), SHOP),
     "macvlan": (macvlan("bridge"), ()),
     "macvlan-mode": (macvlan("private"), macvlan("bridge")),
+    "driver": (edited(SHOP, ("link web/front", {"kind": "macvlan", "parent": "/eth0", "peer": None})), SHOP),
+    "moved": (edited(SHOP, ("link web/front", {"peer": replace(WEB.peer, sandbox="api")})), SHOP),
     "macvlan-parent": (macvlan("bridge", "/eth9"), macvlan("bridge")),
     "firewall-edited": (SHOP, edited(SHOP, ("nft inet netapply-shop", {"text": TABLE.text.replace("drop", "accept")}))),
     "firewall-long": (
@@ -369,3 +371,8 @@ def test_every_golden_file_has_its_case() -> None:
     for path in GOLDEN.iterdir():
         stem = path.name.removeprefix("status-").partition(".")[0]
         assert stem in CASES or f'golden("{path.name}"' in source, path.name
+
+
+def test_the_guard_alone_is_nothing_of_a_project() -> None:
+    guard = NftTable("inet", GUARD_TABLE, 'table inet netapply {\n\tcomment "netapply:"\n}')
+    assert status.tree("shop", state([guard]), None, View()).startswith("shop: nothing there\n")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.firewall import Zone, table
-from reconciler.resources import Address, Link, Netns, Resource, Route, state
-from reconciler.retained import retained, retained_zones
+from reconciler.resources import Address, Link, Netns, Peer, Resource, Route, state
+from reconciler.retained import clashes, retained, retained_zones
 
 ZONES = (
     Zone("front", "shop-front", ("10.0.0.0/24", "fd00::/64"), allow=("back",)),
@@ -65,3 +65,23 @@ def test_an_old_address_of_a_link_that_is_desired_does_not_stay() -> None:
         "address db/front 10.0.0.3/24",
         "route db 0.0.0.0/0 metric 0",
     }
+
+
+def test_what_stays_may_not_be_where_a_desired_thing_goes() -> None:
+    def end(path: str, name: str) -> Link:
+        container, _, network = path.partition("/")
+        return Link(path, "veth", "", f"ve-{container}-{network}", peer=Peer(container, name))
+
+    kept = state([end("web/back", "eth1"), Address("web/back", "10.1.0.2/24"), *bridge(ZONES[1])])
+    free = state([end("web/front", "eth0"), Address("web/front", "10.1.0.2/24"), Address("front", "10.9.0.1/24")])
+    assert list(clashes(free, kept)) == []
+    taken: list[Resource] = [
+        end("web/front", "eth1"),
+        Address("db/back", "10.1.0.2/24"),
+        Address("front", "10.1.0.129/25"),
+    ]
+    assert list(clashes(state(list(taken)), kept)) == [
+        "address 10.1.0.2 on network back is wanted by db/back 10.1.0.2/24, and --no-prune leaves web/back 10.1.0.2/24",
+        "interface eth1 in web is wanted by web/front, and --no-prune leaves web/back",
+        "subnet 10.1.0.128/25 of network front overlaps with 10.1.0.0/24 of back, which --no-prune leaves",
+    ]
