@@ -501,7 +501,7 @@ def pinned(document: Document, topology: Topology) -> Document:
             for family, sign in ((4, "."), (6, ":")):
                 addresses = [one.partition("/")[0] for one in endpoint.addresses if sign in one]
                 chosen = [one for one in addresses if not one.startswith(("fe80:", "169.254."))]
-                if chosen and not network.external:
+                if chosen:
                     given[f"ipv{family}_address"] = chosen
             if network.driver != "none":
                 given["interface_name"] = endpoint.interface_name

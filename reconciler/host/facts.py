@@ -150,7 +150,8 @@ def _taken_in(view: View, look: Look, container: str) -> Iterator[tuple[Key, str
             yield Key("address", f"{path} {address.address}"), "somebody else gave that address to the link"
     for route in look.routes:
         if not (route.protocol == ROUTE_PROTOCOL and view.own_route(look, route)):
-            yield _route_key(container, route), "a route that netapply did not make"
+            whose = "a route of another project" if route.protocol == ROUTE_PROTOCOL else "netapply did not make it"
+            yield _route_key(container, route), f"{whose}; give the network another metric or `no_default_route: true`"
 
 
 def _maker(view: View, look: Look) -> str:

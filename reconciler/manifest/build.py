@@ -58,6 +58,14 @@ def _in_host(networks: Mapping[str, NetworkSpec]) -> frozenset[str]:
     )
 
 
+_OURS = {
+    "ipv6.conf.disable_ipv6": "a network without IPv6 gives no IPv6 addresses",
+    "ipv6.conf.addr_gen_mode": "a network without IPv6 gives no IPv6 addresses",
+    "ipv6.conf.mtu": "set the network's mtu",
+}
+"""Settings of an interface that follow from the rest of a manifest, with what says so there."""
+
+
 class _Builder:
     __slots__ = ("problems",)
 
@@ -177,8 +185,10 @@ class _Builder:
             short = self.sysctl(name, at)
             if short in result:
                 self.complain(at, f"the setting {name} is given twice", "remove one")
+            elif short and (mend := _OURS.get(short)):
+                self.complain(at, f"the setting {name} is netapply's own to make", mend)
             elif short:
-                result[short] = value
+                result[short] = str(int(value)) if value.isdecimal() else value  # as the kernel writes numbers
         return result
 
     def sysctl(self, name: str, at: Place) -> str | None:

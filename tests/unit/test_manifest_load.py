@@ -53,7 +53,7 @@ containers:
         mac_address: 0242.AC11.0002
         interface_name: eth7
         gw_priority: 100
-        sysctls: {net.ipv4.conf.IFNAME.rp_filter: 1, net.ipv6.neigh.IFNAME.base_reachable_time_ms: 20}
+        sysctls: {net.ipv4.conf.IFNAME.rp_filter: "01", net.ipv6.neigh.IFNAME.base_reachable_time_ms: 20}
         link_local_ips: [169.254.1.2, fe80::2]
       back:
   api: {networks: [back], sandbox: {pid: 4242}}

@@ -427,6 +427,13 @@ CONTAINERS: list[tuple[str, list[str]]] = [
         endpoints("{sysctls: ['net.ipv4.conf.eth0.rp_filter=1']}"),
         ["5:37: the setting 'net.ipv4.conf.eth0.rp_filter' names an interface; write net.ipv4.conf.IFNAME.rp_filter"],
     ),
+    (
+        endpoints("{sysctls: {net.ipv6.conf.IFNAME.disable_ipv6: 1}}"),
+        [
+            "5:37: the setting net.ipv6.conf.IFNAME.disable_ipv6 is netapply's own to make;"
+            " a network without IPv6 gives no IPv6 addresses"
+        ],
+    ),
     (endpoints("{sysctls: [rp_filter]}"), ["5:37: sysctls is 'rp_filter', not of the form NAME=VALUE"]),
     (
         endpoints("{sysctls: {net.ipv4.conf.IFNAME.rp_filter: [1]}}"),
