@@ -60,16 +60,21 @@ def new_host(trap: Any = None, batch: int = 1) -> FakeHost:
 
 
 @st.composite
-def states(draw: st.DrawFn) -> State:
-    """A state that a kernel can have, of up to three networks of any driver with up to three containers on each."""
+def states(draw: st.DrawFn, crowded: bool = False) -> State:
+    """A state that a kernel can have, of up to three networks of any driver with up to three containers on each.
+
+    A `crowded` one has two containers on two networks, so that two of them get into each other's way.
+    """
     containers = draw(st.lists(st.sampled_from(CONTAINERS), unique=True, max_size=3))
     networks = draw(st.lists(st.sampled_from(NETWORKS), unique=True, max_size=3))
+    if crowded:
+        containers, networks = list(CONTAINERS[:2]), list(NETWORKS[:2])
     resources: list[Resource] = [Netns(name, f"netns:{name}") for name in containers]
     bridges = draw(st.permutations(["br0", "br1", "br2"]))
     macs = [f"02:00:00:00:00:{number:02x}" for number in draw(st.permutations(range(9)))]
     names = {name: draw(st.permutations(["eth0", "eth1", "front0"])) for name in containers}
     for number, network in enumerate(networks):
-        members = [name for name in containers if draw(st.booleans())]
+        members = [name for name in containers if crowded or draw(st.booleans())]
         mtu = draw(st.sampled_from([1280, 1400, 1500]))
         links = [
             (name, names[name][number], draw(st.sampled_from([None, macs[number * 3 + place]])))
@@ -82,6 +87,11 @@ def states(draw: st.DrawFn) -> State:
     resources += draw(_routes_to_nowhere(sorted({one.inner[0] for one in resources if isinstance(one, Link)} - {HOST})))
     resources += draw(_host_wide())
     return state(resources)
+
+
+def state_pairs() -> st.SearchStrategy[tuple[State, State]]:
+    """Two states to go between."""
+    return st.one_of(st.tuples(states(), states()), st.tuples(states(crowded=True), states(crowded=True)))
 
 
 _Members = list[tuple[str, str, str | None]]
@@ -164,6 +174,7 @@ def _addressing(draw: st.DrawFn, path: str, container: str, number: int, place: 
     ways: list[tuple[str, str | None, int]] = [(f"198.51.10{number}.0/24", None, 0), ("203.0.113.0/24", None, number)]
     if any(one.startswith(f"10.2{number}.0.") for one in addresses):
         gateway = f"10.2{number}.0.{draw(st.sampled_from([254, 253]))}"
+        ways[0] = (ways[0][0], draw(st.sampled_from([None, gateway])), 0)
         ways += [("0.0.0.0/0", gateway, number), (f"198.18.{number}.0/24", gateway, 0)]
     if any(":" in one for one in addresses):
         ways += [("::/0", f"fd00:2{number}::fe", 1024 + number), (f"2001:db8:{number + 1}::/48", None, 1024)]

@@ -23,7 +23,7 @@ from reconciler.networks import SandboxRef
 from reconciler.plan import Change, Create, Delete, Update, diff
 from reconciler.resources import HOST, Address, Key, Link, Netns, Peer, Resource, Route, State, Sysctl
 from tests import strategies
-from tests.strategies import CONTAINERS, PARENTS, Foreign, nft_table, states
+from tests.strategies import CONTAINERS, PARENTS, Foreign, nft_table, state_pairs
 
 from ..machine import Machine
 
@@ -335,10 +335,11 @@ def test_both_hosts_do_the_same(lists: list[list[Change]], host: Machine) -> Non
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=states(), after=states())
+@given(pair=state_pairs())
 def test_both_hosts_go_from_state_to_state(
-    before: State, after: State, new_host: Callable[[], AbstractContextManager[Machine]]
+    pair: tuple[State, State], new_host: Callable[[], AbstractContextManager[Machine]]
 ) -> None:
+    before, after = pair
     with new_host():
         make_foreign()
         fake, real = strategies.new_host(), LinuxHost()
