@@ -449,6 +449,7 @@ def _settled(document: Document) -> Document:
             network["allow"] = [other for other in network["allow"] if other in filtered and name in filtered]
         if network.get("external"):
             network.pop("internal", None)
+            network.pop("mtu", None)
         families = {6 if ":" in one["subnet"] else 4 for one in network.get("ipam", {}).get("config", [])}
         if families:
             network["enable_ipv4"] = 4 in families

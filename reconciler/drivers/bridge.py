@@ -75,6 +75,12 @@ def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[C
             f"network {network.name} has {len(endpoints)} endpoints, and a bridge has {MAX_PORTS} ports at most",
             "spread the containers over several networks",
         )
+    if network.external and network.mtu is not None:
+        yield Complaint(
+            ("mtu",),
+            f"network {network.name} is external, and its MTU is that of its bridge, which a smaller port would lower",
+            "remove mtu",
+        )
     if network.external and "name" not in network.driver_opts:
         yield Complaint(
             ("external",), "an external bridge network needs the name of its bridge", "set driver_opts.name"

@@ -184,9 +184,9 @@ def test_an_external_network_needs_a_bridge(host: Machine) -> None:
 
 
 def test_what_is_not_as_it_should_be_after_applying_is_told_with_both_values(host: Machine) -> None:
-    spelt = FRONT_ONLY.replace("[front]", '{front: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: "01"}}}')
+    spelt = FRONT_ONLY.replace("[front]", '{front: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: "0x1"}}}')
     said = host.netapply("-", stdin=spelt, code=1).stderr
-    assert "update link web/front (sysctls.ipv4.conf.rp_filter is 1, not 01)" in said
+    assert "update link web/front (sysctls.ipv4.conf.rp_filter is 1, not 0x1)" in said
 
 
 def test_a_protected_network_is_never_removed_not_even_by_force(host: Machine) -> None:

@@ -292,3 +292,10 @@ def test_static_routes_have_the_metrics_that_the_kernel_would_take(name: str) ->
         Route("web", "2001:db8::/32", None, "web/front", 1024),
         Route("web", "192.0.2.0/24", None, None, 7, "blackhole"),
     ]
+
+
+def test_an_mtu_for_a_bridge_that_somebody_else_made_is_refused() -> None:
+    network = NetworkSpec("front", external=True, mtu=1400, driver_opts={"name": "br0"})
+    driver = drivers.find("bridge")
+    assert driver
+    assert [(complaint.path, complaint.mend) for complaint in driver.check(network, [])] == [(("mtu",), "remove mtu")]
