@@ -259,7 +259,12 @@ def subject(resource: Resource) -> tuple[str | None, str | None]:
 
 def within(resources: State, containers: Collection[str]) -> State:
     """Return what a state says of some containers: their sandboxes, endpoints, addresses and routes."""
-    return {key: resource for key, resource in resources.items() if subject(resource)[0] in containers}
+    return {
+        key: resources[key]
+        for name in containers
+        for key in resources
+        if name in key.name and subject(resources[key])[0] == name  # the first is quick, and true of few
+    }
 
 
 def _split(path: str) -> tuple[str | None, str | None]:

@@ -73,7 +73,8 @@ def look_around(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) ->
         for container, reference in sandboxes.items():
             _look_at_sandbox(seen, container, reference)
         for name in namespaces.names():
-            seen.visit(namespaces.path_of(name), f"netns:{name}")
+            if (path := namespaces.path_of(name)) not in seen.paths:
+                seen.visit(path, f"netns:{name}")
         for inode, pid in lived_in.items():
             if inode not in seen.by_inode:
                 seen.visit(f"/proc/{pid}/ns/net", f"pid:{pid}")
@@ -126,12 +127,13 @@ def _look_at_sandbox(seen: _Seen, container: str, reference: SandboxRef) -> None
 
 @dataclass(slots=True)
 class _Seen:
-    """The namespaces seen so far, by inode: that is unique among those that are there at one time."""
+    """The namespaces seen so far, by inode: that is unique among those that are there at one time. `paths` led there."""
 
     home: int
     looks: Looks
     by_inode: dict[int, Look]
     lived_in: Mapping[int, int]
+    paths: set[str] = field(default_factory=set)
 
     def visit(self, path: str, reference: str, *, scoped: bool = False) -> Look | None:
         """Enter a namespace and look, unless it was seen before. None where there is none, or none any more.
@@ -145,6 +147,7 @@ class _Seen:
             return None
         try:
             inode = os.fstat(descriptor).st_ino
+            self.paths.add(path)
             if look := self.by_inode.get(inode):
                 return look
             namespaces.setns(descriptor)

@@ -79,21 +79,28 @@ def in_a_thread(task: Callable[[], T]) -> T:
     The main thread's namespace is what others take for the process's: none must seem to have somebody living in it
     because netapply looks in. And nothing can leave the caller in the wrong one.
     """
-    results: list[T] = []
-    failures: list[BaseException] = []
+    return side_by_side(task)[0]
 
-    def run() -> None:
+
+def side_by_side(*tasks: Callable[[], T]) -> list[T]:
+    """Return what the tasks return, each run by a thread of its own, all at a time. Raises what the first one raised."""
+    results: dict[int, T] = {}
+    failures: dict[int, BaseException] = {}
+
+    def run(number: int, task: Callable[[], T]) -> None:
         try:
-            results.append(task())
+            results[number] = task()
         except BaseException as failure:  # noqa: BLE001 - it is raised again, in the thread that asked
-            failures.append(failure)
+            failures[number] = failure
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(tasks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     if failures:
-        raise failures[0]
-    return results[0]
+        raise failures[min(failures)]
+    return [results[number] for number in range(len(tasks))]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ It applies the manifest, as netapply does, without the lock and without going ba
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -24,6 +25,7 @@ def step(name: str) -> Iterator[None]:
 
 def main(file: str) -> None:
     """Go through the steps of `engine.converge`."""
+    gc.disable()  # as the command does
     with step("import"):
         import reconciler.host.linux
         import reconciler.manifest.loading
