@@ -12,10 +12,15 @@ from typing import TypeAlias
 
 from . import resources
 from .resources import (
+    CARRIED,
     HOST,
     Address,
+    BridgeVlan,
+    Delegated,
+    FdbEntry,
     Key,
     Link,
+    Neighbour,
     Netns,
     NftTable,
     Resource,
@@ -152,8 +157,9 @@ def _free_claims(
     """
     given_up = {
         claim: key
-        for key in updates
-        if key not in replaced and isinstance(have := observed[key], Link) and isinstance(want := desired[key], Link)
+        for key, want in desired.items()
+        if key not in replaced and isinstance(want, Link) and (key in updates or want.mac is None)
+        if isinstance(have := observed.get(key), Link)
         for claim in _claims(have) - _claims(want)
     }
     if not given_up:
@@ -194,25 +200,25 @@ def _cascade(
     }
     for key, _, have in both:
         if isinstance(have, Address):
-            _carry_along(key, have, gone, replaced, have.link in taken_down and ":" in have.address)
+            flushed = have.link in taken_down and ":" in have.address
+            _carry_along(key, have, gone, replaced, have.link if flushed else None)
+        elif isinstance(have, (*CARRIED, Delegated)) and not isinstance(have, Route):
+            _carry_along(key, have, gone, replaced)
     bare = _without_ipv4(observed, gone)
     for key, _, have in both:
         if isinstance(have, Route):
-            _carry_along(
-                key,
-                have,
-                gone,
-                replaced,
-                have.link in taken_down or (have.link in bare and ":" not in have.destination),
-            )
+            flushed = have.link in taken_down or (have.link in bare and ":" not in have.destination)
+            _carry_along(key, have, gone, replaced, have.link if flushed else None)
 
 
-def _carry_along(key: Key, have: Address | Route, gone: set[Key], replaced: dict[Key, str], flushed: bool) -> None:
-    """Have an address or a route made again that goes with what it requires, or is flushed."""
+def _carry_along(
+    key: Key, have: Resource, gone: set[Key], replaced: dict[Key, str], flushed: str | None = None
+) -> None:
+    """Have something made again that goes with what it requires, or is `flushed` with the addresses of that link."""
     if lost := [need for need in have.requires if need in gone]:
         replaced[key] = f"{lost[0].name} is {'replaced' if lost[0] in replaced else 'removed'}"
     elif flushed:
-        replaced[key] = f"{have.link} loses it"
+        replaced[key] = f"{flushed} loses it"
     else:
         return
     gone.add(key)
@@ -240,10 +246,10 @@ def _goes_with_another(observed: Resource, gone: set[Key]) -> bool:
 
     What is in a deleted namespace does: rolling back may bring the namespace back with all that was left in it.
     """
-    return isinstance(observed, Address | Route) and observed.link is not None and Key("link", observed.link) in gone
+    return isinstance(observed, CARRIED) and observed.link is not None and Key("link", observed.link) in gone
 
 
-_STAGES = (NftTable, Sysctl, Netns, Link, Address, Route)
+_STAGES = (NftTable, Sysctl, Netns, Link, BridgeVlan, FdbEntry, Neighbour, Address, Route, Delegated)
 
 
 def _ordered(
@@ -276,6 +282,8 @@ def _place(resource: Resource, known: State, created: bool = False) -> tuple[obj
             return (_STAGES.index(Address), holder.inner[0] if isinstance(holder, Link) else HOST, 0, resource.key)
         case Route(sandbox=sandbox):
             return (_STAGES.index(Address), sandbox, 1, resource.key)
+        case Delegated(path=path):
+            return (stage, "/" in path, path)
         case Sysctl(name=name):  # what keeps router advertisements coming before forwarding, which ends them
             return (stage, name.endswith(".forwarding"), name)
         case _:

@@ -8,7 +8,9 @@ Objects are named by symbols, so that a desired state can be written down before
 - a *sandbox* is the name of a container, or HOST; `Netns` says where it is. `@COOKIE` is a namespace that holds
   something of ours and belongs to no container of the manifest;
 - a link's *path* says what it is for: "front" is the network's own link, "web/front" the endpoint of the container
-  web on it; a further link of either has a suffix, "front#vxlan". The kernel stores it in the link's alias;
+  web on it; a further link of either has a suffix, "front#vxlan". "#eth0.20" is a link that several networks of the
+  project stand on: each yields the same one, it comes with the first and goes with the last. The kernel stores the
+  path in the link's alias;
 - a *link reference* (`master`, `parent`) is the path of a link of ours, or "/NAME": a link of that name in the host's
   namespace that somebody else made.
 """
@@ -227,27 +229,131 @@ class NftTable:
         return ()
 
 
-Resource: TypeAlias = Netns | Link | Address | Route | Sysctl | NftTable
+@dataclass(frozen=True, slots=True)
+class FdbEntry:
+    """Where a VXLAN link of ours sends frames for a MAC: `via` is the address of a host, without prefix length.
+
+    For the MAC FLOOD there may be several, one for each host that gets what is for everybody. The host makes them
+    permanent ("self permanent" of bridge(8)), so that nothing that is learnt takes their place.
+    """
+
+    KIND: ClassVar[str] = "fdb"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+    FLOOD: ClassVar[str] = "00:00:00:00:00:00"
+
+    link: str
+    mac: str
+    via: str
+
+    @property
+    def key(self) -> Key:
+        return Key("fdb", f"{self.link} {self.mac}" + (f" {self.via}" if self.mac == self.FLOOD else ""))
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (Key("link", self.link),)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Who has an address on a link of ours, so that nobody need ask: `address` without prefix length, permanent."""
+
+    KIND: ClassVar[str] = "neighbour"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    link: str
+    address: str
+    mac: str
+
+    @property
+    def key(self) -> Key:
+        return Key("neighbour", f"{self.link} {self.address}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (Key("link", self.link),)
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeVlan:
+    """A VLAN of a port, or with `link` a bridge of the bridge itself, where the bridge filters VLANs.
+
+    `pvid`: frames without a tag that come in belong to it; `untagged`: its frames go out without a tag.
+    """
+
+    KIND: ClassVar[str] = "vlan"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    link: str
+    vid: int
+    pvid: bool = False
+    untagged: bool = False
+
+    @property
+    def key(self) -> Key:
+        return Key("vlan", f"{self.link} {self.vid}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (Key("link", self.link),)
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """What a plugin makes and keeps by itself: netapply knows what it asked for, and may ask whether it still is.
+
+    `path` is that of a link ("web/front", "front"), `protocol` how the plugin is spoken to ("cni", "docker-plugin"),
+    `sandbox` where it acts, HOST for what belongs to the network. `request` is all that is asked for, as JSON with
+    sorted keys; another request is another object, since no plugin can change what it has made. `healthy` is observed:
+    False where the plugin says that what it made is broken. `after` are paths of others that must be there before.
+    """
+
+    KIND: ClassVar[str] = "delegated"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset({"protocol", "sandbox", "request", "healthy"})
+
+    path: str
+    protocol: str
+    sandbox: str
+    request: str
+    healthy: bool = True
+    after: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return Key("delegated", self.path)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        needs = tuple(Key("delegated", path) for path in self.after)
+        return needs if self.sandbox == HOST else (Key("netns", self.sandbox), *needs)
+
+
+Resource: TypeAlias = Netns | Link | Address | Route | FdbEntry | Neighbour | BridgeVlan | Delegated | Sysctl | NftTable
+
+CARRIED = (Address, Route, FdbEntry, Neighbour, BridgeVlan)
+"""Those with a `link` that they are part of, and go with."""
 
 State: TypeAlias = Mapping[Key, Resource]
 """What there is, or what there should be, of one project."""
 
 
 def state(resources: Iterator[Resource] | tuple[Resource, ...] | list[Resource]) -> dict[Key, Resource]:
-    """Return the resources by key; two of one key are a ValueError, since a state says each thing once."""
+    """Return the resources by key; two of one key that differ are a ValueError. What several need they may all say."""
     result: dict[Key, Resource] = {}
     for resource in resources:
-        if result.setdefault(resource.key, resource) is not resource:
+        if (first := result.setdefault(resource.key, resource)) is not resource and first != resource:
             raise ValueError(f"{resource.key} is there twice")
     return result
 
 
 def subject(resource: Resource) -> tuple[str | None, str | None]:
-    """Return the container and the network that a resource is for, each None where there is none."""
+    """Return the container and the network that a resource is for, each None where there is none, or several."""
     match resource:
         case Netns(sandbox=name):
             return name, None
-        case Link(path=path) | Address(link=path):
+        case Link(path=path) | Address(link=path) | Delegated(path=path):
+            return _split(path)
+        case FdbEntry(link=path) | Neighbour(link=path) | BridgeVlan(link=path):
             return _split(path)
         case Route(link=str(path)):
             return _split(path)
@@ -269,7 +375,7 @@ def within(resources: State, containers: Collection[str]) -> State:
 
 def _split(path: str) -> tuple[str | None, str | None]:
     container, slash, network = path.partition("#")[0].rpartition("/")
-    return (container if slash else None), network
+    return (container if slash else None), network or None
 
 
 def differences(desired: Resource, observed: Resource, *, exact: bool = False) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def _look_at_sandbox(seen: _Seen, container: str, reference: SandboxRef) -> None
 
 @dataclass(slots=True)
 class _Seen:
-    """The namespaces seen so far, by inode: that is unique among those that are there at one time. `paths` led there."""
+    """The namespaces seen so far, by inode: unique among those that are there at one time. `paths` led there."""
 
     home: int
     looks: Looks

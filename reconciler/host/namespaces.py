@@ -83,7 +83,7 @@ def in_a_thread(task: Callable[[], T]) -> T:
 
 
 def side_by_side(*tasks: Callable[[], T]) -> list[T]:
-    """Return what the tasks return, each run by a thread of its own, all at a time. Raises what the first one raised."""
+    """Return what the tasks return, each run by a thread of its own, all at a time. Raises what the first raised."""
     results: dict[int, T] = {}
     failures: dict[int, BaseException] = {}
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..errors import Position
 from ..plan import Change, Create, Delete, Plan, Update
-from ..resources import HALF_MADE, Link, Netns, NftTable, Resource, Sysctl, subject
+from ..resources import HALF_MADE, Delegated, Link, Netns, NftTable, Resource, Sysctl, subject
 from ..safety import is_disruptive
 
 
@@ -76,7 +76,7 @@ def thing_of(resource: Resource) -> Thing:
     container, network = subject(resource)
     if (network or container or "").startswith(HALF_MADE):
         return Thing("leftover", name=network or container or "")
-    if network is None and container is None:  # a route of the host by no link
+    if network is None and container is None:  # a route of the host by no link, or what several networks share
         return Thing("other", name=str(resource.key))
     if network is None:
         return Thing("container", container)
@@ -102,10 +102,10 @@ def _entry(thing: Thing, changes: Sequence[Change]) -> Entry:
 def _is_head(thing: Thing, resource: Resource) -> bool:
     match resource:
         case Link(path=path):
-            return "#" not in path
+            return "#" not in path or thing.kind == "other"
         case Netns():
             return thing.kind in ("container", "leftover")
-        case NftTable() | Sysctl():
+        case NftTable() | Sysctl() | Delegated():
             return True
         case _:
             return thing.kind == "other"

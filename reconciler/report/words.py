@@ -8,8 +8,12 @@ from ..plan import Change, Create, Delete, Update
 from ..resources import (
     HOST,
     Address,
+    BridgeVlan,
+    Delegated,
+    FdbEntry,
     Key,
     Link,
+    Neighbour,
     Netns,
     NftTable,
     Resource,
@@ -246,6 +250,14 @@ def brief(resource: Resource) -> str:
             return f"{kind} {name}"
         case Netns(reference=reference):
             return f"namespace {reference.removeprefix('netns:')}"
+        case FdbEntry(mac=mac, via=via):
+            return f"frames to {'everybody' if mac == FdbEntry.FLOOD else mac} via {via}"
+        case Neighbour(address=address, mac=mac):
+            return f"neighbour {address} is {mac}"
+        case BridgeVlan(vid=vid, pvid=pvid, untagged=untagged):
+            return f"VLAN {vid}{' for frames without a tag' if pvid else ''}{' untagged' if untagged else ''}"
+        case Delegated(protocol=protocol, path=path):
+            return f"{protocol} {path}"
         case NftTable(family=family, name=name):
             return f"firewall {family} {name}"
         case Sysctl(name=name, value=value):
