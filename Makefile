@@ -11,7 +11,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps venv demo test unit kernel bench bench-growth check format golden schemas clean
+.PHONY: help deps venv demo test unit kernel test-vm bench bench-growth check format golden schemas clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ unit: venv ## unit tests only
 kernel: venv ## kernel tests only (root)
 	$(BIN)/pytest tests/kernel -n $(JOBS) --dist worksteal
 
+test-vm: venv ## tests on a stock Debian kernel under QEMU, ten minutes at most; VM_TESTS=..., COVERAGE=1 (root)
+	@.ci/deps vm
+	@$(BIN)/python -m tests.vm.suite $(VM_TESTS)
+
 bench: venv ## measure against `ip` and the targets (root); writes bench.json
 	@$(BIN)/python -m tests.bench
 
@@ -59,6 +63,8 @@ golden: venv ## renew the golden files from what the code does now (read the dif
 
 schemas: venv ## renew schemas/ from the code
 	$(BIN)/python -m reconciler.manifest.schema > schemas/.new && mv schemas/.new schemas/manifest.schema.json
+	$(BIN)/python -m reconciler.plugins.schemas request > schemas/.new && mv schemas/.new schemas/driver-request.schema.json
+	$(BIN)/python -m reconciler.plugins.schemas reply > schemas/.new && mv schemas/.new schemas/driver-reply.schema.json
 
 clean: ## remove what make and the tools have made
 	rm -rf $(VENV) bench.json .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -24,6 +24,12 @@ from .isolation import inside, isolated, loopback_up
 
 Completed = subprocess.CompletedProcess[str]
 
+IN_VM = "NETAPPLY_VM" in os.environ
+"""Whether this is the emulated machine of `make test-vm`, where Python takes twenty times as long."""
+
+PATIENCE = 5 if IN_VM else 1
+"""What every time that a test gives is multiplied by: for commands, and for packets until they count as lost."""
+
 REACHED_WITHIN = 3.0
 """Seconds within which what can reach must reach (an IPv6 address may still be in duplicate detection)."""
 
@@ -69,7 +75,7 @@ class Machine:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout * PATIENCE,
             env={**os.environ, **env} if env else None,
             check=False,
         )
@@ -89,13 +95,13 @@ class Machine:
         self, *arguments: str | Path, stdin: str | None = None, code: int | None = 0, timeout: float = 60
     ) -> Completed:
         """Run netapply. Its exit code must be `code`; None takes any. `stdin` is a manifest for the file "-"."""
-        done = self.run(
-            [*NETAPPLY, *map(str, arguments)],
-            stdin=stdin,
-            check=False,
-            timeout=timeout,
-            env={"NO_COLOR": "1", **self.environ},
-        )
+        words, environ = [*map(str, arguments)], {"NO_COLOR": "1", **self.environ}
+        if IN_VM:
+            from . import warm  # it loads all of netapply
+
+            done = warm.netapply(words, stdin=stdin, timeout=timeout * PATIENCE, environ=environ)
+        else:
+            done = self.run([*NETAPPLY, *words], stdin=stdin, check=False, timeout=timeout, env=environ)
         if code is not None and done.returncode != code:
             raise AssertionError(
                 f"netapply {shlex.join(map(str, arguments))} ended with {done.returncode}, not {code}\n"
@@ -206,6 +212,7 @@ class Machine:
         source: str | None = None,
     ) -> list[bool]:
         """Ping from namespaces to addresses, all at once, and say of each whether it answered."""
+        within *= PATIENCE
         running = []
         for netns, address in pairs:
             headers = 48 if ":" in address else 28  # IP and ICMP
@@ -225,7 +232,7 @@ class Machine:
         """Return a socket in a namespace, bound to an address, listening if it is TCP. It waits a second at most."""
         with inside(netns):
             handle = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-        handle.settimeout(1)
+        handle.settimeout(PATIENCE)
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         handle.bind((address, port))
         if kind == socket.SOCK_STREAM:
@@ -239,7 +246,7 @@ class Machine:
         """
         with self.socket(server, "::" if ":" in address else "0.0.0.0", port) as listener, inside(client):
             try:
-                with socket.create_connection((address, port), timeout=within) as connection:
+                with socket.create_connection((address, port), timeout=within * PATIENCE) as connection:
                     accepted, peer = listener.accept()
                     with accepted:
                         accepted.sendall(b"hello")
@@ -254,8 +261,8 @@ class Machine:
             self.socket(server, anywhere, port, socket.SOCK_DGRAM) as listener,
             self.socket(client, anywhere, 0, socket.SOCK_DGRAM) as sender,
         ):
-            listener.settimeout(within)
-            sender.settimeout(within)
+            listener.settimeout(within * PATIENCE)
+            sender.settimeout(within * PATIENCE)
             try:
                 sender.connect((address, port))
                 sender.send(b"hello")

@@ -1,0 +1,17 @@
+"""Tests of what only stock kernels have. They run as those in tests/kernel do, where the kernel has what they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.hosts import bridge_nf, canary, host, new_host, only_for_root, pytest_runtest_setup
+
+__all__ = ["bridge_nf", "canary", "host", "new_host", "pytest_runtest_setup"]
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    only_for_root(HERE, items)
