@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ..addressing import addressing, tags
+from .. import outside, vlans
+from ..addressing import addressing
+from ..bridging import MAX_PORTS, NAME, bridge, crowded, gateway_mode, gateways, is_gateway, link_name, port, zone
+from ..bridging import OPTIONS as COMMON
 from ..firewall import Zone
 from ..manifest.model import EndpointSpec, NetworkSpec
-from ..naming import bridge_name, mac_address, veth_name
-from ..networks import Endpoint, Network
-from ..resources import HOST, Address, Link, Option, Peer, Resource
+from ..networks import Network
+from ..resources import UPLINK, VLANS, Port, Resource
 from . import Complaint, Traits
 
 SUMMARY = "a Linux bridge on the host; endpoints are veth pairs, the host is the gateway"
+TRAITS = Traits(
+    gateway_on_host=True,
+    has_gateway=lambda options, family: (
+        gateway_mode(options, family) != "isolated" or bool(options.get("inhibit_gateway"))
+    ),
+    host_link=link_name,
+    is_gateway=is_gateway,
+)
 
-
-def gateway_mode(options: Mapping[str, Option], family: int) -> str:
-    """Return the gateway mode for a family (4 or 6): nat unless the options say otherwise."""
-    return str(options.get(f"gateway_mode_ipv{family}", options.get("gateway_mode", "nat")))
-
-
-TRAITS = Traits(gateway_on_host=True, has_gateway=lambda options, family: gateway_mode(options, family) != "isolated")
-
-MAX_PORTS = 1023
-"""BR_MAX_PORTS of net/bridge/br_private.h, less the number 0 that is never given."""
-
-LINK_LOCAL = "fe80::1/64"
-"""The host's address for asking who has an IPv6 address on the bridge. The kernel's own is in duplicate detection for
-the first second or two, and nothing is forwarded until that has ended."""
-
-_MODE = {"enum": ["nat", "routed", "isolated"]}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "name": {
-        "type": "string",
-        "pattern": r"^[^\s/:]{1,15}$",
-        "not": {"enum": [".", ".."]},
+        **NAME,
         "description": "Name of the bridge in the host's namespace; with `external: true`, of the one that exists.",
     },
-    "icc": {
-        "type": "boolean",
-        "default": True,
-        "description": "Whether the network's containers may talk to each other.",
-    },
-    "masquerade": {
-        "type": "boolean",
-        "default": True,
-        "description": "Whether connections that leave the host get the host's address (gateway mode nat).",
-    },
-    "gateway_mode": {
-        **_MODE,
-        "description": "Both families: nat (masqueraded, closed to the outside), routed (addresses as they are, open "
-        "to the outside), isolated (the host has no address on the bridge, nothing in or out).",
-    },
-    "gateway_mode_ipv4": {**_MODE, "description": "gateway_mode for IPv4 alone."},
-    "gateway_mode_ipv6": {**_MODE, "description": "gateway_mode for IPv6 alone."},
+    **COMMON,
     "hairpin": {
         "type": "boolean",
         "default": False,
@@ -65,16 +42,16 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "default": False,
         "description": "Leave the gateway address to somebody else: the bridge gets none, endpoints still route by it.",
     },
+    **outside.OPTIONS,
+    **vlans.OPTIONS,
 }
+ENDPOINT_OPTIONS = vlans.ENDPOINT_OPTIONS
 
 
 def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[Complaint]:
-    if len(endpoints) > MAX_PORTS:
-        yield Complaint(
-            (),
-            f"network {network.name} has {len(endpoints)} endpoints, and a bridge has {MAX_PORTS} ports at most",
-            "spread the containers over several networks",
-        )
+    most = MAX_PORTS - ("uplink" in network.driver_opts)
+    if what := crowded(network, endpoints, most, "the uplink"):
+        yield Complaint((), what, "spread the containers over several networks")
     if network.external and network.mtu is not None:
         yield Complaint(
             ("mtu",),
@@ -85,69 +62,39 @@ def check(network: NetworkSpec, endpoints: Sequence[EndpointSpec]) -> Iterator[C
         yield Complaint(
             ("external",), "an external bridge network needs the name of its bridge", "set driver_opts.name"
         )
+    for option, what, mend, container in (*outside.faults(network), *vlans.faults(network, endpoints)):
+        yield Complaint(("driver_opts", option), what, mend, container)
 
 
 def lower(network: Network) -> Iterator[Resource | Zone]:
+    master = network.name
     if network.external:
-        yield from (_port(network, endpoint, f"/{network.options['name']}") for endpoint in network.endpoints)
+        master = f"/{network.options['name']}"
     else:
         yield from _bridge(network)
-        yield from (_port(network, endpoint, network.name) for endpoint in network.endpoints)
+    for endpoint in network.endpoints:
+        more = (VLANS,) if vlans.has_own(network, endpoint.driver_opts) else ()
+        yield port(network, endpoint, master, more)
     for endpoint in network.endpoints:
         yield from addressing(endpoint)
-
-
-def mode(network: Network, family: int) -> str:
-    """Return the network's gateway mode for a family (4 or 6)."""
-    return gateway_mode(network.options, family)
+        yield from vlans.of_endpoint(network, endpoint)
 
 
 def _bridge(network: Network) -> Iterator[Resource | Zone]:
-    name = str(network.options.get("name") or bridge_name(network.project, network.name))
-    yield Link(
-        path=network.name,
-        kind="bridge",
-        sandbox=HOST,
-        name=name,
-        mtu=network.mtu,
-        mac=mac_address(network.project, network.name),
-        ipv6=False,
-        tags=tags(network),
-    )
-    if not network.options.get("inhibit_gateway"):
-        for subnet in network.subnets:
-            if subnet.gateway_address and mode(network, subnet.family) != "isolated":
-                yield Address(network.name, subnet.gateway_address)
-        if network.ipv6 and mode(network, 6) != "isolated":
-            yield Address(network.name, LINK_LOCAL)
-    yield Zone(
-        network=network.name,
-        interface=name,
-        subnets=tuple(subnet.cidr for subnet in network.subnets),
-        mode_ipv4=mode(network, 4),
-        mode_ipv6=mode(network, 6),
-        icc=bool(network.options.get("icc", True)),
-        internal=network.internal,
-        masquerade=bool(network.options.get("masquerade", True)),
-        allow=network.allow,
-    )
-
-
-def _port(network: Network, endpoint: Endpoint, master: str) -> Link:
-    return Link(
-        path=endpoint.path,
-        kind="veth",
-        sandbox=HOST,
-        name=veth_name(network.project, endpoint.path),
-        mtu=network.mtu,
-        mac=mac_address(network.project, f"{endpoint.path}#outer"),  # udev changes MACs that the kernel picked
-        master=master,
-        ipv6=False,
-        port={
-            "isolated": not network.options.get("icc", True),
-            "hairpin": bool(network.options.get("hairpin", False)),
-        },
-        peer=Peer(endpoint.sandbox, endpoint.interface_name, mtu=network.mtu, mac=endpoint.mac, ipv6=endpoint.ipv6),
-        sysctls=endpoint.sysctls,
-        tags=tags(network),
+    options, uplink = network.options, network.options.get("uplink")
+    if options.get("vlan_filtering"):  # no VLAN for all: a new port is in none until it is put into its own
+        made = bridge(network, {"vlan_filtering": True, "vlan_default_pvid": 0}, (VLANS,))
+    else:
+        made = bridge(network, {"vlan_filtering": False})
+    yield made
+    if uplink:
+        yield Port(network.name + UPLINK, str(uplink), network.name)
+    yield from vlans.of_bridge(network)
+    yield from gateways(network)
+    yield replace(
+        zone(network),
+        snat_ipv4=outside.source(options, 4),
+        snat_ipv6=outside.source(options, 6),
+        trusted=outside.words(options, "trusted_interfaces"),
+        gateway_mac=made.mac if uplink else None,
     )
