@@ -18,12 +18,17 @@ from pathlib import Path
 
 from tests.isolation import isolated, lacks
 
-from . import cases
+from . import cases, overlay
 from .cases import Row
 
 ROOT = Path(__file__).parents[2]
 
-WHOLE: tuple[Callable[[], Iterator[Row]], ...] = (cases.start_up, cases.existing_namespaces, cases.from_clean)
+WHOLE: tuple[Callable[[], Iterator[Row]], ...] = (
+    cases.start_up,
+    cases.existing_namespaces,
+    cases.from_clean,
+    overlay.remote_endpoints,
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -93,7 +93,7 @@ def existing_namespaces(endpoints: int = 100) -> Iterator[Row]:
             ruleset = here.host.run(f"nft list table inet netapply-{workload.PROJECT}", check=False).stdout
         with bench() as here:
             _namespaces(here, endpoints)
-            within.append(_phases(here.manifest(workload.manifest(endpoints, existing=True)))["elapsed"])
+            within.append(phases(here.manifest(workload.manifest(endpoints, existing=True)))["elapsed"])
         with bench() as here:
             _namespaces(here, endpoints)
             batched.append(_script_cost(workload.batches(endpoints, here.folder, ruleset, existing=True)))
@@ -144,7 +144,7 @@ def _round(endpoints: int) -> Round:
         idle = repeated(5, [NETAPPLY, file])
         with notifications(names) as writes:
             cost([NETAPPLY, file])
-        phases = _phases(file)
+        steps = phases(file)
         with notifications(names) as seen:
             repaired = repeated(5, [NETAPPLY, file], before=partial(_break_a_link, here.host))
         destroyed = cost([NETAPPLY, "destroy", file])
@@ -152,7 +152,7 @@ def _round(endpoints: int) -> Round:
             raise AssertionError("destroy left namespaces")
         if not seen.total():
             raise AssertionError("the monitor saw nothing of a repair: it can't be trusted")
-    return Round(applied, idle, phases, repaired, destroyed, writes.total(), seen.total(), ruleset)
+    return Round(applied, idle, steps, repaired, destroyed, writes.total(), seen.total(), ruleset)
 
 
 def _rows(endpoints: int, rounds: list[Round], batch: Cost, one_by_one: Cost) -> Iterator[Row]:
@@ -217,7 +217,7 @@ def _break_a_link(host: Machine) -> None:
     host.run(f"ip link delete {found[0]}")
 
 
-def _phases(file: str) -> dict[str, float]:
+def phases(file: str) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.bench.phases", file]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return {name: float(seconds) for name, seconds in json.loads(done.stdout).items()}

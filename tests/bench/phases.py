@@ -32,10 +32,12 @@ def main(file: str) -> None:
         from reconciler.allocate import allocate
         from reconciler.engine import scope_of
         from reconciler.lower import lower
+        from reconciler.placement import placed
         from reconciler.plan import diff
     with step("load"):
         manifest = reconciler.load(file)
     host = reconciler.this_host()
+    manifest = placed(manifest, host)
     started = time.perf_counter()
     with step("observe"):
         observation = host.observe(scope_of(manifest))

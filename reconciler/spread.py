@@ -1,0 +1,72 @@
+"""What networks that span hosts have more than others: this host and the others, and who is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from .host import Facts
+from .ipam import Prefix, address, prefix
+from .macs import Macs
+from .manifest.model import HostSpec, Manifest
+from .networks import Network, Node, Remote
+from .segments import Segment
+from .spanning import underlay, vnis
+
+
+def spread(
+    networks: Iterable[Network],
+    manifest: Manifest,
+    segments: Mapping[str, Segment],
+    addresses: Mapping[tuple[str, str], tuple[str, ...]],
+    macs: Macs,
+    facts: Facts,
+) -> Iterator[Network]:
+    """Yield the networks, those that span hosts with a VNI, the hosts, and the endpoints on others.
+
+    `addresses` are those of endpoints by container and network, without prefix lengths.
+    """
+    numbers = vnis(manifest, [name for name, one in segments.items() if one.traits.span])
+    remotes = _remotes(manifest, segments, addresses, macs)
+    link = underlay(manifest, facts)
+    near = tuple(map(prefix, link.addresses if link else ()))
+    for network in networks:
+        name = network.name
+        if name not in numbers:
+            yield network
+            continue
+        nodes = [_node(host, segments[name], near) for _, host in sorted(manifest.hosts.items())]
+        yield replace(
+            network,
+            options={**network.options, "vni": numbers[name]},
+            node=next(node for node in nodes if node.name == manifest.here),
+            nodes=tuple(node for node in nodes if node.name != manifest.here),
+            remotes=tuple(remotes.get(name, ())),
+        )
+
+
+def _node(host: HostSpec, segment: Segment, near: Sequence[Prefix]) -> Node:
+    """Return a host with its parts of the network's subnets, where those are cut. `near` are subnets of this host."""
+    cut = (room for room in segment.rooms if room.across)
+    family, value = address(host.address)
+    is_near = any(one.family == family and value in one for one in near)
+    return Node(host.name, host.address, tuple(room.others.get(host.name, room.subnet) for room in cut), is_near)
+
+
+def _remotes(
+    manifest: Manifest,
+    segments: Mapping[str, Segment],
+    addresses: Mapping[tuple[str, str], tuple[str, ...]],
+    macs: Macs,
+) -> Mapping[str, list[Remote]]:
+    """Return the endpoints on other hosts by network, in the order of the containers' names."""
+    result: dict[str, list[Remote]] = {}
+    for name, container in sorted(manifest.containers.items()):
+        if container.host in (None, manifest.here):
+            continue
+        via = manifest.hosts[container.host or ""].address
+        for end in container.endpoints:
+            if segments[end.network].is_shared:
+                known = (*addresses[name, end.network], *end.link_local_ips)
+                result.setdefault(end.network, []).append(Remote(name, macs.of(end), known, via))
+    return result
