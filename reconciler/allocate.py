@@ -13,10 +13,11 @@ from . import ipam
 from .addressing import DEFAULT_METRIC
 from .errors import HostLacks, ManifestError, Problem
 from .host import Observation
+from .ipam import BITS
+from .macs import Macs
 from .manifest.model import ContainerSpec, EndpointSpec, Manifest
-from .naming import mac_address
 from .networks import Endpoint, Network, StaticRoute, Topology
-from .resources import HALF_MADE, Key, Link, Netns, State
+from .resources import HALF_MADE, HOST, Delegated, Key, Link, Netns, State
 from .segments import Segment, segments
 from .subnets import Room, config_path
 
@@ -28,22 +29,38 @@ def allocate(manifest: Manifest, observation: Observation) -> Topology:
     """
     settled = segments(manifest, observation)
     problems = [*settled.problems, *_misplaced(manifest, observation, settled.networks)]
+    problems += _doubly_the_hosts(manifest, observation, settled.networks)
     addresses = _addresses(manifest, settled.networks, problems)
-    endpoints = list(_endpoints(manifest, observation, settled.networks, addresses, problems))
+    macs = Macs(manifest, settled.networks)
+    endpoints = list(_endpoints(manifest, observation, settled.networks, addresses, macs, problems))
+    tunnel = None
+    if manifest.hosts:
+        from . import tunnels
+
+        tunnel = tunnels.tunnel(manifest, observation.facts, problems)
+    if settled.lacks:  # first: addresses may be in no subnet for no other reason
+        raise HostLacks("\n".join(settled.lacks))
     if problems:
         raise ManifestError(problems, manifest.sources)
-    if settled.lacks:
-        raise HostLacks("\n".join(settled.lacks))
     facts = observation.facts
+    networks = list(_networks(manifest, observation, settled.networks, endpoints, addresses))
+    if any(one.traits.span for one in settled.networks.values()):
+        from .spread import spread
+
+        known = {key: tuple(one.address for one in placed) for key, placed in addresses.items()}
+        networks = list(spread(networks, manifest, settled.networks, known, macs, facts))
+        if tunnel:
+            networks = [tunnels.through(one, manifest, tunnel) for one in networks]
     return Topology(
         project=manifest.project,
         sandboxes=tuple(
             Netns(name, str(container.sandbox), adopted=not container.sandbox.create)
-            for name, container in sorted(manifest.containers.items())
+            for name, container in sorted(manifest.containers_here.items())
             if name not in facts.pending and not _in_host(container, observation)
         ),
-        networks=tuple(_networks(manifest, observation, settled.networks, endpoints)),
+        networks=tuple(networks),
         pending={name: why for name, why in facts.pending.items() if name in manifest.containers},
+        notes=tuple(settled.notes),
     )
 
 
@@ -53,7 +70,7 @@ def _in_host(container: ContainerSpec, observation: Observation) -> bool:
 
 def _misplaced(manifest: Manifest, observation: Observation, networks: Mapping[str, Segment]) -> Iterator[Problem]:
     """Yield the containers whose networks want them in the host's namespace, or out of it, where they are not."""
-    for name, container in manifest.containers.items():
+    for name, container in manifest.containers_here.items():
         if name in observation.facts.pending:
             continue
         in_host = _in_host(container, observation)
@@ -91,19 +108,53 @@ def _addresses(
 ) -> dict[tuple[str, str], list[_Placed]]:
     """Return the addresses of each endpoint by container and network, IPv4 first, pinned ones before dynamic ones."""
     members: dict[str, list[EndpointSpec]] = {name: [] for name in networks}
+    here = manifest.containers_here
     for container in manifest.containers.values():
         for endpoint in container.endpoints:
-            members[endpoint.network].append(endpoint)
+            if container.name in here or networks[endpoint.network].is_shared:
+                members[endpoint.network].append(endpoint)
+    for name, network in networks.items():
+        members[name] += _host(network)
     result: dict[tuple[str, str], list[_Placed]] = {
         (endpoint.container, name): [] for name, endpoints in members.items() for endpoint in endpoints
     }
     for name, network in networks.items():
         pinned = _pinned(manifest, network, members[name], problems)
         for family in (4, 6):
-            dynamic = _dynamic(manifest, network, family, members[name], pinned[family], problems)
+            able = [one for one in members[name] if one.container != HOST or not one.addresses]
+            dynamic = _dynamic(manifest, network, family, able, pinned[family], problems)
             for holder, place in (*pinned[family], *dynamic):
                 result[holder, name].append(place)
     return result
+
+
+def _host(network: Segment) -> Iterator[EndpointSpec]:
+    """Yield the host as a member of the network, where it is to have an address there beside the containers.
+
+    With addresses of its own it gets no others, and so has access by these families alone.
+    """
+    if not network.traits.wants_parent or "host_access" not in network.spec.driver_opts:
+        return
+    from .uppers import host_addresses
+
+    given = host_addresses(network.spec.driver_opts["host_access"])
+    if given is not None:
+        yield EndpointSpec(HOST, network.spec.name, tuple(ipam.text(*ipam.address(one)) for one in given))
+
+
+def _doubly_the_hosts(
+    manifest: Manifest, observation: Observation, networks: Mapping[str, Segment]
+) -> Iterator[Problem]:
+    """Yield the addresses that the host is to have on a network, and has already on a link of somebody else's."""
+    wanted = [(name, address) for name, one in networks.items() for host in _host(one) for address in host.addresses]
+    for name, address in wanted:
+        for link in observation.facts.links.values():
+            if address in {own.partition("/")[0] for own in link.addresses}:
+                yield Problem(
+                    manifest.position("networks", name, "driver_opts", "host_access"),
+                    f"{address} is the host's own address on {link.name}, and containers can't reach it there",
+                    "choose another address for host_access, or true",
+                )
 
 
 def _pinned(
@@ -111,11 +162,13 @@ def _pinned(
 ) -> dict[int, list[tuple[str, _Placed]]]:
     """Return the pinned addresses by family, each with its container; one that fits no subnet is a problem."""
     result: dict[int, list[tuple[str, _Placed]]] = {4: [], 6: []}
-    for endpoint in members:
+    for endpoint in members if network.traits.addressed else ():
         for address in endpoint.addresses:
             family, value = ipam.address(address)
             room = network.room_of(family, value)
             position = ("containers", endpoint.container, "networks", endpoint.network, f"ipv{family}_address")
+            if endpoint.container == HOST:
+                position = ("networks", endpoint.network, "driver_opts", "host_access", "")
             if room is None:
                 subnets = ", ".join(str(room.prefix) for room in network.rooms if room.prefix.family == family)
                 problems.append(
@@ -165,15 +218,19 @@ def _dynamic(
     for name, value in found.items():
         room = rooms[0] if len(rooms) == 1 else next(room for room in rooms if value in room.prefix)
         yield name, _Placed(room, ipam.text(family, value))
-    if left := sorted(wanting.keys() - found.keys()):
+    if left := sorted(wanting.keys() - found.keys(), key=lambda name: (name == HOST, name)):
         problems.append(
             Problem(
                 manifest.position(*config_path(network.spec.name, rooms[0].entry)),
                 f"network {network.spec.name} has no IPv{family} address left for "
-                + (f"container {left[0]}" if len(left) == 1 else f"{len(left)} containers, {left[0]} among them"),
+                + (_who(left[0]) if len(left) == 1 else f"{len(left)} containers, {left[0]} among them"),
                 "widen the subnet or its ip_range",
             )
         )
+
+
+def _who(holder: str) -> str:
+    return "the host" if holder == HOST else f"container {holder}"
 
 
 def _endpoints(
@@ -181,13 +238,13 @@ def _endpoints(
     observation: Observation,
     networks: Mapping[str, Segment],
     addresses: Mapping[tuple[str, str], Sequence[_Placed]],
+    macs: Macs,
     problems: list[Problem],
 ) -> Iterator[Endpoint]:
     """Yield the endpoints of all containers, in the order of the containers' names."""
-    macs = {end.mac_address for one in manifest.containers.values() for end in one.endpoints if end.mac_address}
     leaving = _leaving(manifest, observation.state)
     with_routes = any(network.spec.routes for network in networks.values())
-    for name, container in sorted(manifest.containers.items()):
+    for name, container in sorted(manifest.containers_here.items()):
         interfaces = _interfaces(container, observation, leaving.get(name, ()))
         ways_out = _ways_out(container, networks, addresses)
         if with_routes:
@@ -199,12 +256,19 @@ def _endpoints(
                 container=name,
                 network=spec.network,
                 interface_name="" if network.traits.in_host else interfaces[spec.network],
-                mac="" if network.traits.in_host else spec.mac_address or _mac(manifest.project, spec, macs),
-                addresses=(*(one.with_length for one in placed), *map(_link_local, spec.link_local_ips)),
-                routes=(*ways_out.get(spec.network, ()), *_by_others(network.spec.routes, placed)),
+                mac=macs.of(spec) if network.traits.addressed else spec.mac_address or "",
+                addresses=(*(one.with_length for one in placed), *map(_link_local, spec.link_local_ips))
+                if network.traits.addressed
+                else spec.addresses,
+                routes=(*ways_out.get(spec.network, ()), *_across(placed), *_by_others(network.spec.routes, placed)),
                 sysctls=spec.sysctls,
                 driver_opts=spec.driver_opts,
             )
+
+
+def _across(placed: Sequence[_Placed]) -> Iterator[StaticRoute]:
+    """Yield the ways to the other hosts' parts of the network, where its subnets are cut."""
+    yield from dict.fromkeys(one.room.across for one in placed if one.room.across)
 
 
 def _by_others(routes: Sequence[StaticRoute], own: Sequence[_Placed]) -> Iterator[StaticRoute]:
@@ -218,23 +282,14 @@ def _link_local(address: str) -> str:
     return f"{address}/64" if ":" in address else f"{address}/16"
 
 
-def _mac(project: str, spec: EndpointSpec, used: set[str]) -> str:
-    """Return the MAC derived from the names, the next one where another link has it, and add it to those used."""
-    path = f"{spec.container}/{spec.network}"
-    mac, attempt = mac_address(project, path), 0
-    while mac in used:
-        attempt += 1
-        mac = mac_address(project, f"{path}#{attempt}")
-    used.add(mac)
-    return mac
-
-
 def _leaving(manifest: Manifest, state: State) -> dict[str, list[str]]:
     """Return, by container, the names of those links in it that the manifest has no more, but may not be gone yet."""
     result: dict[str, list[str]] = {}
     present = {(name, end.network) for name, one in manifest.containers.items() for end in one.endpoints}
     for resource in state.values():
-        if type(resource) is Link and resource.inner[0] in manifest.containers and resource.path[0] != HALF_MADE:
+        if type(resource) is not Link and type(resource) is not Delegated:
+            continue
+        if resource.inner[0] in manifest.containers and resource.path[0] != HALF_MADE:
             container, _, network = resource.path.partition("#")[0].rpartition("/")
             if (container, network) not in present:
                 result.setdefault(resource.inner[0], []).append(resource.inner[1])
@@ -250,8 +305,9 @@ def _interfaces(container: ContainerSpec, observation: Observation, leaving: Seq
     result = {end.network: end.interface_name for end in container.endpoints if end.interface_name}
     used = {*leaving, *result.values()}
     for end in container.endpoints:
-        have = observation.state.get(Key("link", f"{container.name}/{end.network}"))
-        if end.network in result or not isinstance(have, Link) or have.inner[0] != container.name:
+        path = f"{container.name}/{end.network}"
+        have = observation.state.get(Key("link", path)) or observation.state.get(Key("delegated", path))
+        if end.network in result or not isinstance(have, Link | Delegated) or have.inner[0] != container.name:
             continue
         name = have.inner[1]
         if name not in used and name.startswith(stem) and name[len(stem) :].isdecimal():
@@ -311,7 +367,11 @@ def _identity(route: StaticRoute) -> tuple[str, int]:
 
 
 def _networks(
-    manifest: Manifest, observation: Observation, networks: Mapping[str, Segment], endpoints: Sequence[Endpoint]
+    manifest: Manifest,
+    observation: Observation,
+    networks: Mapping[str, Segment],
+    endpoints: Sequence[Endpoint],
+    addresses: Mapping[tuple[str, str], Sequence[_Placed]],
 ) -> Iterator[Network]:
     """Yield the networks in the order of their names, pending containers left out."""
     present: dict[str, list[Endpoint]] = {name: [] for name in networks}
@@ -332,5 +392,8 @@ def _networks(
             external=spec.external,
             protect=spec.protect,
             allow=spec.allow,
-            default_parent=network.default_parent,
+            parent=network.parent,
+            host_addresses=tuple(
+                f"{one.address}/{BITS[one.room.prefix.family]}" for one in addresses.get((HOST, name), ())
+            ),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import engine
 from .engine import Options, Proposal, Report
+from .errors import ManifestError
 from .manifest.model import Manifest
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ def load(*paths: str | os.PathLike[str]) -> Manifest:
     """
     from .manifest import load as read
 
-    return read([os.fspath(path) for path in paths])
+    manifest = read([os.fspath(path) for path in paths])
+    if manifest.hosts:
+        from . import tunnels
+
+        if problems := list(tunnels.without_keys(manifest)):
+            raise ManifestError(problems, manifest.sources)
+    return manifest
 
 
 def plan(manifest: Manifest, host: Host | None = None, options: Options = DEFAULTS) -> Proposal:

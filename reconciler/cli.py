@@ -5,7 +5,7 @@ Everything that takes time to import is imported by the command that needs it.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from .options import (
     Force,
     Format,
     Group,
+    HostName,
     Output,
     Plain,
     Project,
@@ -32,13 +33,14 @@ from .options import (
     Verbose,
     Wait,
     Write,
+    WriteKey,
 )
 from .output import Errors, Page, Unwritable, page_of, put, replace_files, write
 from .report.terminal import view_of
 
 if TYPE_CHECKING:
     from .drivers import Driver
-    from .engine import Proposal, Report
+    from .engine import Progress, Proposal, Report
     from .host import Host
     from .manifest.model import Manifest
     from .plan import Plan
@@ -146,6 +148,7 @@ def apply(
     prune: Prune = True,
     force: Force = False,
     strict: Strict = False,
+    here: HostName = None,
     detailed_exitcode: Detailed = False,
     output: Output = Format.TEXT,
     verbose: Verbose = False,
@@ -159,14 +162,11 @@ def apply(
     from .engine import Options
 
     page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
-    manifest, options = api.load(*files), Options(prune, force, strict, lock_timeout)
+    manifest, options = api.load(*files), Options(prune, force, strict, lock_timeout, here)
     if check:
         proposal = api.plan(manifest, host_factory(), options)
         return _tell(page, _proposed(proposal, manifest), detailed_exitcode, checked=True)
-    report = page.follow(lambda progress: api.apply(manifest, host_factory(), options, progress))
-    with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
-        page.tell(_done(report, manifest))
-    return OK
+    return _carry_out(page, lambda progress: api.apply(manifest, host_factory(), options, progress), manifest)
 
 
 @app.command()
@@ -175,6 +175,7 @@ def plan(
     prune: Prune = True,
     force: Force = False,
     strict: Strict = False,
+    here: HostName = None,
     detailed_exitcode: Detailed = False,
     output: Output = Format.TEXT,
     verbose: Verbose = False,
@@ -188,7 +189,7 @@ def plan(
 
     page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
     manifest = api.load(*files)
-    proposal = api.plan(manifest, host_factory(), Options(prune, force, strict))
+    proposal = api.plan(manifest, host_factory(), Options(prune, force, strict, here=here))
     return _tell(page, _proposed(proposal, manifest), detailed_exitcode)
 
 
@@ -196,6 +197,7 @@ def plan(
 def destroy(
     files: FilesOrNone = None,
     project: Project = None,
+    here: HostName = None,
     check: Check = False,
     detailed_exitcode: Detailed = False,
     output: Output = Format.TEXT,
@@ -210,26 +212,32 @@ def destroy(
     from .engine import Options
 
     page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
-    name, manifest = _which(files, project)
+    name, manifest = _which(files, project, here)
     if check:
         proposal = engine.plan_destruction(name, host_factory(), manifest)
         return _tell(page, _proposed(proposal, None), detailed_exitcode, checked=True)
     options = Options(lock_timeout=lock_timeout)
-    report = page.follow(lambda progress: api.destroy(manifest or name, host_factory(), options, progress))
-    with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
-        page.tell(_done(report, None))
-    return OK
+    return _carry_out(page, lambda progress: api.destroy(manifest or name, host_factory(), options, progress), None)
 
 
 @app.command()
 def validate(
-    files: Files, output: Output = Format.TEXT, quiet: Quiet = False, no_color: Plain = False, debug: Debug = False
+    files: Files,
+    here: HostName = None,
+    output: Output = Format.TEXT,
+    quiet: Quiet = False,
+    no_color: Plain = False,
+    debug: Debug = False,
 ) -> int:
     """Check the manifest. Needs no rights and no host."""
     from . import api
     from .report import about
 
     manifest = api.load(*files)
+    if here:
+        from .placement import known
+
+        known(manifest, here)
     if output is Format.JSON:
         put(about.valid_json(manifest))
     elif not quiet:
@@ -241,6 +249,7 @@ def validate(
 def status(
     files: FilesOrNone = None,
     project: Project = None,
+    here: HostName = None,
     detailed_exitcode: Detailed = False,
     output: Output = Format.TEXT,
     no_color: Plain = False,
@@ -248,12 +257,13 @@ def status(
 ) -> int:
     """Show what there is: networks, containers, addresses; with a manifest also what has drifted from it."""
     from . import api, engine
+    from .engine import Options
     from .report import json
     from .report import status as report
 
-    name, manifest = _which(files, project)
+    name, manifest = _which(files, project, here)
     host = host_factory()
-    proposal = api.plan(manifest, host) if manifest else engine.plan_destruction(name, host)
+    proposal = api.plan(manifest, host, Options(here=here)) if manifest else engine.plan_destruction(name, host)
     content = _proposed(proposal, manifest) if manifest else None
     observed = proposal.observation.state
     if output is Format.JSON:
@@ -268,6 +278,7 @@ def status(
 def pin(
     files: Files,
     in_place: Write = False,
+    here: HostName = None,
     output: Output = Format.TEXT,
     quiet: Quiet = False,
     no_color: Plain = False,
@@ -275,13 +286,14 @@ def pin(
 ) -> int:
     """Show, as a diff, how to write the chosen subnets and addresses into the manifest; --write does it."""
     from . import api
+    from .engine import Options
     from .pin import pin as pinned
     from .report import about
 
     if in_place and "-" in files:
         raise USAGE_ERROR("standard input can't be written to; leave --write out and pass the diff to patch")
     manifest = api.load(*files)
-    texts = pinned(manifest, api.plan(manifest, host_factory()).topology)
+    texts = pinned(manifest, api.plan(manifest, host_factory(), Options(here=here)).topology)
     if in_place:
         replace_files(texts)
     if output is Format.JSON:
@@ -290,6 +302,29 @@ def pin(
         put(about.pinned(manifest.sources, texts, view_of(sys.stdout, os.environ, colour=not no_color)))
     elif not quiet:
         put(f"{manifest.project}: nothing to pin\n")
+    return OK
+
+
+@app.command()
+def keys(
+    files: Files,
+    in_place: WriteKey = False,
+    here: HostName = None,
+    output: Output = Format.TEXT,
+    debug: Debug = False,
+) -> int:
+    """Make this host's private key unless it has one, and print the public one; --write puts it into the manifest."""
+    from .keys import own, written
+    from .manifest import load
+    from .report import about
+
+    if in_place and "-" in files:
+        raise USAGE_ERROR("standard input can't be written to; leave --write out and put the key there by hand")
+    manifest = load(files)  # public keys may be missing in it
+    key = own(manifest, host_factory(), here)
+    texts = written(manifest, key) if in_place else {}
+    replace_files(texts)
+    put(about.keys_json(manifest, key, texts) if output is Format.JSON else about.keys(manifest, key, texts))
     return OK
 
 
@@ -305,14 +340,23 @@ def schema(driver: DriverOption = None, debug: Debug = False) -> int:
 @app.command()
 def drivers(name: DriverName = None, output: Output = Format.TEXT, debug: Debug = False) -> int:
     """List the drivers, or explain one and its options."""
-    from .drivers import available
-    from .report import about
+    from .drivers import available, find
+    from .plugins import sources
+    from .report import drivers as report
 
-    found = {one: _driver(one) for one in ([name] if name else available())}
+    found: list[report.Known] = []
+    for one in [name] if name else available():
+        try:
+            found.append(report.Known(one, sources(one), _driver(one) if name else find(one)))
+        except NetapplyError as failure:  # it must not hide the others
+            if name:
+                raise
+            found.append(report.Known(one, sources(one), fault=str(failure)))
+    view = view_of(sys.stdout, os.environ, colour=False)
     if output is Format.JSON:
-        put(about.drivers_json(found))
+        put(report.listed_json(found))
     else:
-        put(about.driver(name, found[name]) if name else about.drivers(found))
+        put(report.explained(found[0], view) if name else report.listed(found, view))
     return OK
 
 
@@ -321,12 +365,16 @@ def _driver(name: str) -> "Driver":
 
     driver = find(name)
     if driver is None:
-        raise USAGE_ERROR(f"there is no driver {name}; there are {', '.join(available())}")
+        from .manifest.words import did_you_mean, listed
+
+        known = available()
+        hint = did_you_mean(name, known) or f"there are {listed(known, 'and')}"
+        raise USAGE_ERROR(f"there is no driver {name}; {hint}")
     return driver
 
 
-def _which(files: list[str] | None, project: str | None) -> "tuple[str, Manifest | None]":
-    """Return the project that is meant, and its manifest if there is one."""
+def _which(files: list[str] | None, project: str | None, here: str | None) -> "tuple[str, Manifest | None]":
+    """Return the project that is meant, and its manifest if there is one. `here` must be one of its hosts."""
     if bool(files) == bool(project):
         raise USAGE_ERROR("say which project: either FILE... or --project NAME")
     if project:
@@ -340,6 +388,10 @@ def _which(files: list[str] | None, project: str | None) -> "tuple[str, Manifest
     from . import api
 
     manifest = api.load(*(files or ()))
+    if here:
+        from .placement import known
+
+        known(manifest, here)
     return manifest.project, manifest
 
 
@@ -349,6 +401,14 @@ def _tell(page: Page, content: "Content", detailed_exitcode: bool, checked: bool
     if content.refusals:
         return REFUSED
     return DIFFERENCES if content.plan and detailed_exitcode else OK
+
+
+def _carry_out(page: Page, act: "Callable[[Progress | None], Report]", manifest: "Manifest | None") -> int:
+    """Act, tell what was done and return the exit code."""
+    report = page.follow(act)
+    with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
+        page.tell(_done(report, manifest))
+    return OK
 
 
 def _proposed(proposal: "Proposal", manifest: "Manifest | None") -> "Content":

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import NoReturn
 
@@ -18,8 +18,9 @@ from .host import Host, Observation, Scope
 from .lower import lower
 from .manifest.model import Manifest
 from .networks import Topology
+from .placement import placed
 from .plan import Change, Delete, Plan, Update, diff
-from .resources import HALF_MADE, Link, NftTable, State, subject, value_of, within
+from .resources import HALF_MADE, Delegated, Link, NftTable, State, Sysctl, subject, value_of, within
 from .retained import clashes, retained, retained_zones
 
 FEW = 16
@@ -31,12 +32,21 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to go about it. `prune`: remove what the project has and the manifest has not. `lock_timeout`: seconds."""
+    """How to go about it. `prune`: remove what the project has and the manifest has not. `lock_timeout`: seconds.
+    `here`: which of the manifest's hosts this is; None: its addresses tell.
+
+    Raises ValueError for a time that never ends.
+    """
 
     prune: bool = True
     force: bool = False
     strict: bool = False
     lock_timeout: float = 10.0
+    here: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lock_timeout < float("inf"):
+            raise ValueError(f"lock_timeout is {self.lock_timeout}: no number of seconds that can pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +79,35 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
 
     Raises ManifestError for what turns out wrong only with the host in view, HostLacks for what the host lacks.
     """
+    manifest = placed(manifest, host, options.here)
     observation = host.observe(scope_of(manifest))
     topology = allocate(manifest, observation)
     if options.strict and topology.pending:
         raise HostLacks("\n".join(f"container {name}: {why}" for name, why in sorted(topology.pending.items())))
     desired = lower(topology, observation.facts)
     safety.missing(desired, observation.facts)
+    if manifest.hosts:
+        from . import tunnels
+
+        tunnels.demand_key(manifest, desired, host)
     in_the_way: tuple[str, ...] = ()
     if not options.prune:
         kept = retained(desired, observation.state)
         in_the_way = tuple(clashes(desired, kept))
         zones = retained_zones(manifest.project, kept, observation.state)
         desired = {**kept, **lower(topology, observation.facts, zones)}
-    return _propose(host.canonical(desired), topology, observation, options, in_the_way)
+    proposal = _propose(host.canonical(desired), topology, observation, options, in_the_way)
+    _probe(proposal, host)
+    return proposal
+
+
+def _probe(proposal: Proposal, host: Host) -> None:
+    """Raise HostLacks for kinds of link that the plan makes and the kernel can't. Tries only what is not seen to be."""
+    from . import lacking
+
+    kinds = lacking.unproven(proposal.plan, proposal.observation)
+    if kinds and (refused := host.lacking(kinds)):
+        raise HostLacks(lacking.complaint(refused, kinds))
 
 
 def converge(manifest: Manifest, host: Host, options: Options = Options(), progress: Progress | None = None) -> Report:
@@ -91,6 +117,7 @@ def converge(manifest: Manifest, host: Host, options: Options = Options(), progr
     RollbackFailed when that failed too.
     """
     started = time.monotonic()
+    manifest = placed(manifest, host, options.here)
     with host.lock(options.lock_timeout):
         proposal = plan(manifest, host, options)
         _carry_out(proposal, host, scope_of(manifest), progress)
@@ -120,7 +147,7 @@ def destroy(
 
 def scope_of(manifest: Manifest) -> Scope:
     """Return what must be looked at to plan the manifest."""
-    return Scope(manifest.project, {name: container.sandbox for name, container in manifest.containers.items()})
+    return Scope(manifest.project, {name: container.sandbox for name, container in manifest.containers_here.items()})
 
 
 def _propose(
@@ -131,7 +158,16 @@ def _propose(
     in_the_way: Sequence[str] = (),
 ) -> Proposal:
     observed, facts = observation
+    notes = topology.notes
+    if facts.uppers:
+        from . import parents
+
+        borne = parents.borne(desired, observation)
+        desired = {**desired, **borne}
+        notes += tuple(parents.remarks(borne, facts))
     changes = diff(desired, observed)
+    if notes:
+        changes = replace(changes, notes=(*notes, *changes.notes))
     refusals = [*safety.conflicts(changes, facts), *in_the_way]
     networks = [network.name for network in topology.networks]
     refusals += safety.protected(changes, networks)
@@ -161,11 +197,10 @@ def _apply(changes: Sequence[Change], host: Host, interrupted: Callable[[], str]
     """Make the changes. A failure ends it, but the deletes that follow one another are all tried."""
     failures: list[OperationFailed] = []
     for done, (change, error) in enumerate(host.apply(changes), 1):
-        if failures and not isinstance(change, Delete):
-            break
         if error:
             failures.append(error)
-        if error and not isinstance(change, Delete):
+        # to ask for the next result is to have the next change made
+        if failures and not all(isinstance(one, Delete) for one in (change, *changes[done : done + 1])):
             break
         if signal_name := interrupted():
             raise ApplyFailed(f"interrupted by {signal_name}")
@@ -201,14 +236,25 @@ def _touched(changes: Sequence[Change]) -> set[str]:
 def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> NoReturn:
     """Go back to the state of before and raise what says so.
 
-    Not a list of inverse steps: what a failed batch did is only known by looking again.
+    Not a list of inverse steps: what a failed batch did is only known by looking again. What a plugin had made that was
+    broken before is left as it is by now: nobody can break it again in the same way.
     """
-    wanted = {key: resource for key, resource in before.items() if not key.name.startswith(HALF_MADE)}
+    broken = {key for key, resource in before.items() if isinstance(resource, Delegated) and not resource.healthy}
+    wanted = {key: one for key, one in before.items() if not key.name.startswith(HALF_MADE) and key not in broken}
+
+    def way_back() -> Plan:
+        from . import parents
+
+        now = host.observe(scope)
+        # a setting that is no more went with its link, which was somebody else's, or a plugin's
+        there = {key: one for key, one in wanted.items() if key in now.state or not isinstance(one, Sysctl)}
+        back = {**parents.borne(wanted, now), **there}
+        return diff(back, {key: one for key, one in now.state.items() if key not in broken}, exact=True)
+
     errors: list[str] = []
     try:
-        back = diff(wanted, host.observe(scope).state, exact=True)
-        errors += [str(result.error) for result in host.apply(back.changes) if result.error]
-        left = _left(diff(wanted, host.observe(scope).state, exact=True))
+        errors += [str(result.error) for result in host.apply(way_back().changes) if result.error]
+        left = _left(way_back())
     except Exception as second:  # noqa: BLE001 - it is told, together with what went wrong first
         errors.append(str(second))
         left = ["unknown: the host can't be observed"]
@@ -225,6 +271,8 @@ def _left(remaining: Plan) -> list[str]:
 
 def _wrong(change: Change) -> Iterator[str]:
     """Yield what is and what should be, of an object that is there but different; a firewall's text is too long."""
+    if isinstance(change, Delete) and isinstance(change.before, Delegated) and change.before.trouble:
+        yield f" ({change.before.trouble})"
     if isinstance(change, Update) and not isinstance(change.after, NftTable):
         for name in change.fields:
             yield f" ({name} is {value_of(change.before, name)}, not {value_of(change.after, name)})"

@@ -6,8 +6,9 @@ docs/firewall.md follows packets through the rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import HostLacks
 from .naming import digest
@@ -19,6 +20,18 @@ _FORWARD = "type filter hook forward priority filter; policy accept;"
 _POSTROUTING = "type nat hook postrouting priority srcnat; policy accept;"
 
 
+class Seal(NamedTuple):
+    """The one link of the host that a network's VXLAN packets may go and come by, and how they are known.
+
+    `subnets` are the network's on all hosts: what is for them leaves by links of networks only.
+    """
+
+    link: str
+    port: int
+    vni: int
+    subnets: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Zone:
     """One network's share of the firewall.
@@ -26,7 +39,12 @@ class Zone:
     `interface` is the host's link that the network's packets come from and go to. `subnets` are its prefixes, both
     families. `mode_ipv4` and `mode_ipv6` are "nat", "routed" or "isolated". `icc`: may endpoints talk to each other.
     `masquerade` False leaves out the translation that mode nat means. `snat_ipv4` and `snat_ipv6` replace
-    masquerading by one source address. `allow` names networks that this one may open connections to.
+    masquerading by one source address. `allow` names networks that this one may open connections to. `trusted` are
+    links of the host from which connections come in although the mode is nat. `gateway_mac` is the MAC of the interface
+    where it is a bridge to more than containers: without icc they do not reach each other by way of the host, but what
+    else is in the bridge. `across` are further links by which the network's packets come and go: from and to its
+    containers on other hosts; `direct` are prefixes of such whose packets come and go as they are, by whatever link
+    leads there. `seal` is of an encrypted one.
     """
 
     network: str
@@ -40,6 +58,11 @@ class Zone:
     snat_ipv4: str | None = None
     snat_ipv6: str | None = None
     allow: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    gateway_mac: str | None = None
+    across: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
+    seal: Seal | None = None
 
     def mode(self, family: int) -> str:
         """Return the gateway mode of a family (4 or 6)."""
@@ -52,6 +75,14 @@ class Zone:
     def forwards(self, family: int) -> bool:
         """Whether packets of a family (4 or 6) may pass the host: to and from outside, or another network."""
         return bool(self.prefixes(family)) and self.mode(family) != "isolated" and not self.internal
+
+    def routes(self, family: int) -> bool:
+        """Whether the host routes packets of a family (4 or 6) for the network, if only among its own hosts."""
+        return self.forwards(family) or bool(self.across and self.prefixes(family))
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return (self.interface, *self.across)
 
 
 def table_name(project: str) -> str:
@@ -68,6 +99,7 @@ def table(project: str, zones: Sequence[Zone]) -> NftTable | None:
     collections = {name: (type_, elements) for name, type_, elements in _collections(ordered) if elements}
     blocks = [_collection(name, type_, elements) for name, (type_, elements) in collections.items()]
     blocks += [_block(f"chain {name}", rules) for name, rules in _chains(collections.keys())]
+    blocks += [_block(f"chain {name}", rules) for name, rules in _sealed([zone.seal for zone in zones if zone.seal])]
     name = table_name(project)
     return NftTable(FAMILY, name, _table(name, project, blocks))
 
@@ -117,13 +149,33 @@ def owner_of(text: str) -> str | None:
 
 def _collections(zones: Sequence[Zone]) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the sets and maps: kind and name, type, elements."""
-    yield "set zones", "ifname", [_quoted(zone.interface) for zone in zones]
+    yield "set zones", "ifname", [_quoted(link) for zone in zones for link in zone.links]
     yield "map between", "ifname . ifname : verdict", sorted(_between(zones))
     both = [(family, zone) for family in (4, 6) for zone in zones]
     yield (
         "set closed",
         "nf_proto . ifname",
-        [f"ipv{family} . {_quoted(zone.interface)}" for family, zone in both if not zone.forwards(family)],
+        [
+            f"ipv{family} . {_quoted(link)}"
+            for family, zone in both
+            for link in (zone.across if zone.forwards(family) else zone.links)
+        ]
+        + [f"ipv{family} . {_quoted(link)}" for family in (4, 6) for link in sorted(_seals(zones))],
+    )
+    yield (
+        "set trusted",
+        "nf_proto . ifname . ifname",
+        [
+            f"ipv{family} . {_quoted(link)} . {_quoted(zone.interface)}"
+            for family, zone in both
+            if zone.forwards(family) and zone.mode(family) == "nat"
+            for link in sorted(set(zone.trusted))
+        ],
+    )
+    yield (
+        "set gateways",
+        "ifname . ether_addr",
+        [f"{_quoted(zone.interface)} . {zone.gateway_mac}" for zone in zones if zone.gateway_mac and not zone.icc],
     )
     yield (
         "map into",
@@ -143,41 +195,63 @@ def _collections(zones: Sequence[Zone]) -> Iterator[tuple[str, str, list[str]]]:
         ]
         type_ = f"ifname . ipv{family}_addr"
         fixed = [f"{source} : {address}" for source, address in translated if address]
+        near = [f"{_quoted(zone.interface)} . {one}" for zone in zones for one in zone.direct if zone.icc]
+        yield (
+            f"set direct_ipv{family}",
+            f"{type_}; flags interval",
+            [one for one in sorted(near) if (":" in one.rpartition(" . ")[2]) == (family == 6)],
+        )
         yield f"map snat_ipv{family}", f"{type_} : ipv{family}_addr; flags interval", fixed
         yield f"set masquerade_ipv{family}", f"{type_}; flags interval", [s for s, address in translated if not address]
 
 
 def _between(zones: Sequence[Zone]) -> Iterator[str]:
     """Yield what happens to packets between two zones (or one and itself); pairs that are not there are dropped."""
-    interfaces = {zone.network: zone.interface for zone in zones}
+    links = {zone.network: zone.links for zone in zones}
     able = {zone.network for zone in zones if not zone.internal}
     opens = {(zone.network, other) for zone in zones for other in zone.allow if other != zone.network}
     opens = {(one, other) for one, other in opens if {one, other} <= able}
     for one, other in opens | {(other, one) for one, other in opens}:
         verdict = "accept" if (one, other) in opens else "goto replies"
-        yield f"{_quoted(interfaces[one])} . {_quoted(interfaces[other])} : {verdict}"
+        yield from (f"{_quoted(a)} . {_quoted(b)} : {verdict}" for a in links[one] for b in links[other])
     for zone in zones:
+        if zone.icc or zone.gateway_mac:
+            verdict = "accept" if zone.icc else "goto bridged"
+            yield f"{_quoted(zone.interface)} . {_quoted(zone.interface)} : {verdict}"
         if zone.icc:
-            yield f"{_quoted(zone.interface)} . {_quoted(zone.interface)} : accept"
+            for link in zone.across:
+                yield f"{_quoted(zone.interface)} . {_quoted(link)} : accept"
+                yield f"{_quoted(link)} . {_quoted(zone.interface)} : accept"
 
 
-def _chains(collections: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+def _chains(collections: Collection[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the chains: name and rules. A rule that looks into a set or a map that is not there is left out.
 
     Between networks comes first: no rule that lets established flows through stands before it, so that a permission
     taken back ends them. For the same reason only what goes in the direction of a reply is taken for one; `expected`
-    are connections that a conntrack helper foresees (nf_conntrack_expect.h), of which both directions pass.
+    are connections that a conntrack helper foresees (nf_conntrack_expect.h), of which both directions pass. `bridged`
+    frames, which come here with br_netfilter, are for others than the host: what it routes back into the same bridge
+    was sent to its own MAC.
     """
     yield "replies", ["ct direction reply ct state established,related accept", "drop"]
     yield "into_nat", ["ct status expected accept", "goto replies"]
     yield "into_routed", [f"iifgroup {LINK_GROUP} drop", "accept"]
+    if "set gateways" in collections:
+        yield "bridged", ["iifname . ether daddr @gateways drop", "accept"]
     forward = {
         "map between": ["iifname . oifname vmap @between"],
         "set zones": ["iifname @zones oifname @zones drop"],
+        "set direct_ipv4": ["iifname . ip daddr @direct_ipv4 accept", "oifname . ip saddr @direct_ipv4 accept"],
+        "set direct_ipv6": ["iifname . ip6 daddr @direct_ipv6 accept", "oifname . ip6 saddr @direct_ipv6 accept"],
         "set closed": ["meta nfproto . iifname @closed drop", "meta nfproto . oifname @closed drop"],
+        "set trusted": ["meta nfproto . iifname . oifname @trusted accept"],
         "map into": ["meta nfproto . oifname vmap @into"],
     }
     yield "forward", [_FORWARD, *_present(forward, collections)]
+    as_they_are = {
+        "set direct_ipv4": ["iifname . ip daddr @direct_ipv4 accept"],
+        "set direct_ipv6": ["iifname . ip6 daddr @direct_ipv6 accept"],
+    }
     translation = {
         "map snat_ipv4": ["snat ip to iifname . ip saddr map @snat_ipv4"],
         "map snat_ipv6": ["snat ip6 to iifname . ip6 saddr map @snat_ipv6"],
@@ -186,7 +260,45 @@ def _chains(collections: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     }
     if rules := _present(translation, collections):
         own = ["oifname @zones accept", "ip daddr 224.0.0.0/4 accept", "ip6 daddr ff00::/8 accept"]
-        yield "postrouting", [_POSTROUTING, *own, *rules]
+        yield "postrouting", [_POSTROUTING, *own, *_present(as_they_are, collections), *rules]
+
+
+def _seals(zones: Iterable[Zone]) -> set[str]:
+    return {zone.seal.link for zone in zones if zone.seal}
+
+
+def _sealed(seals: Sequence[Seal]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the chains that keep the packets of encrypted networks to their link, and what is within to the networks.
+
+    Who can send to the host could else put frames into such a network, by VXLAN in clear. The VNI is at bit 32 of the
+    header that follows UDP's (RFC 7348, 5). Fragments are put together before (`ct`, in other chains, has that done).
+    """
+    numbers: dict[tuple[str, int], list[int]] = {}
+    for link, port, vni, _ in seals:
+        numbers.setdefault((link, port), []).append(vni)
+    for hook, side in (("input", "iifname"), ("output", "oifname")) if seals else ():
+        yield (
+            hook,
+            [
+                f"type filter hook {hook} priority filter; policy accept;",
+                *(
+                    f"meta nfproto ipv6 {side} != {_quoted(link)} udp dport {port} "
+                    f"@th,96,24 {{ {', '.join(map(str, sorted(vnis)))} }} drop"
+                    for (link, port), vnis in sorted(numbers.items())
+                ),
+            ],
+        )
+    if seals:
+        prefixes = sorted({subnet for seal in seals for subnet in seal.subnets})
+        within = {"ip6" if ipv6 else "ip": [one for one in prefixes if (":" in one) is ipv6] for ipv6 in (False, True)}
+        start = 'oifname != "lo" oifname != @zones'
+        yield (
+            "leaving",
+            [
+                "type filter hook postrouting priority filter; policy accept;",
+                *(f"{start} {family} daddr {{ {', '.join(some)} }} drop" for family, some in within.items() if some),
+            ],
+        )
 
 
 def _present(rules: Mapping[str, list[str]], collections: Iterable[str]) -> list[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from . import drivers, firewall
-from .errors import DriverError
+from .errors import DriverError, HostLacks
 from .host import Facts
 from .networks import Topology
-from .resources import NftTable, Resource, State, Sysctl, state
+from .resources import HOST, Link, NftTable, Port, Resource, State, Sysctl, state
 
 
 def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = ()) -> State:
     """Return the desired state. `further` zones are of networks that stay though no manifest names them.
 
-    Raises DriverError for a driver that is not known or breaks the contract.
+    Raises DriverError for a driver that is not known or breaks the contract, HostLacks for an address that the host
+    has not.
     """
     resources: list[Resource] = list(topology.sandboxes)
     zones = list(further)
@@ -27,11 +29,49 @@ def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = (
                 zones.append(item)
             else:
                 resources.append(item)
-    resources.extend(_forwarding(topology.project, zones, facts))
+    resources = list(_on_own(resources))
+    if any(isinstance(one, Port) for one in resources):
+        from . import uplinks
+
+        resources = list(uplinks.described(resources, facts))
+        names = uplinks.names(resources)
+        facts = replace(facts, accept_ra=tuple(link for link in facts.accept_ra if link not in names))
+    _need_sources(zones, facts)
+    resources += _forwarding(topology.project, zones, facts)
     try:
         return state(resources)
     except ValueError as twice:
         raise DriverError(f"a driver of {topology.project} yields two resources of one key: {twice}") from twice
+
+
+def _on_own(resources: Iterable[Resource]) -> Iterator[Resource]:
+    """Yield the resources, those that stand on "/NAME" of a link that is among them on its path instead.
+
+    A driver knows the names of links that a manifest says, not whose they are.
+    """
+    resources = list(resources)
+    own = {f"/{one.name}": one.path for one in resources if isinstance(one, Link) and one.sandbox == HOST}
+    for one in resources:
+        if isinstance(one, Link) and one.parent in own:
+            yield replace(one, parent=own[one.parent])
+        else:
+            yield one
+
+
+def _need_sources(zones: Iterable[firewall.Zone], facts: Facts) -> None:
+    """Raise HostLacks for source addresses that are not the host's: answers to them would go elsewhere."""
+    wanted = [(zone.network, one) for zone in zones for one in (zone.snat_ipv4, zone.snat_ipv6) if one]
+    if not wanted:
+        return
+    own = {address.partition("/")[0] for link in facts.links.values() for address in link.addresses}
+    lacking = [
+        f"network {network}: its snat_address {one} is no address of the host, and answers to it would not come back;"
+        f" add it (ip address add {one}/{128 if ':' in one else 32} dev lo), or name another"
+        for network, one in wanted
+        if one not in own
+    ]
+    if lacking:
+        raise HostLacks("\n".join(lacking))
 
 
 def _forwarding(project: str, zones: list[firewall.Zone], facts: Facts) -> Iterator[NftTable | Sysctl]:
@@ -40,8 +80,8 @@ def _forwarding(project: str, zones: list[firewall.Zone], facts: Facts) -> Itera
     Turning forwarding on makes a router of a host that was none: what it did not forward before it goes on not
     forwarding, by the guard. Nor may it lose the addresses and routes that it has by router advertisements.
     """
-    ipv4 = any(zone.forwards(4) for zone in zones)
-    ipv6 = any(zone.forwards(6) for zone in zones)
+    ipv4 = any(zone.routes(4) for zone in zones)
+    ipv6 = any(zone.routes(6) for zone in zones)
     guard = dict(facts.guard)
     foreign = tuple(sorted(name for name, link in facts.links.items() if link.owner is None and name != "lo"))
     if ipv4 and not facts.forwarding_ipv4:

@@ -27,6 +27,52 @@ def veth_name(project: str, path: str) -> str:
     return f"ve{digest(project, path).hex()[:13]}"
 
 
+def dummy_name(project: str, path: str) -> str:
+    """Return the name of a dummy link that a network stands on, by its path."""
+    return f"dm{digest(project, path).hex()[:13]}"
+
+
+def host_name(project: str, path: str) -> str:
+    """Return the name of the link by which the host is on a network of containers, by its path."""
+    return f"mh{digest(project, path).hex()[:13]}"
+
+
+def vxlan_name(project: str, network: str) -> str:
+    """Return the name of the VXLAN link of a network."""
+    return f"vx{digest(project, network).hex()[:13]}"
+
+
+def wireguard_name(project: str) -> str:
+    """Return the name of the link by which a project's encrypted networks go to other hosts."""
+    return f"wg{digest(project, '#wireguard').hex()[:13]}"
+
+
+def fence_metric(project: str) -> int:
+    """Return the metric of a project's routes to nowhere, one of `resources.FENCES`."""
+    return 0x6E << 24 | int.from_bytes(digest("fence", project)[:3], "big")
+
+
+def tunnel_prefix(project: str) -> str:
+    """Return the prefix of the addresses that hosts have in a project's tunnels: a unique local /64 (RFC 4193, 3.1)."""
+    from ipaddress import IPv6Address  # it takes 10 ms, and is for few
+
+    return f"{IPv6Address(_in_tunnel(project) + bytes(8))}/64"
+
+
+def tunnel_address(project: str, endpoint: str) -> str:
+    """Return a host's address in a project's tunnels, by where the host is reached; without prefix length.
+
+    Whoever moves gets another one, by which all others see that they must send elsewhere (`resources.WireguardPeer`).
+    """
+    from ipaddress import IPv6Address
+
+    return str(IPv6Address(_in_tunnel(project) + digest("tunnel", project, endpoint)[:8]))
+
+
+def _in_tunnel(project: str) -> bytes:
+    return b"\xfd" + digest("tunnel", project)[:7]
+
+
 def mac_address(project: str, path: str) -> str:
     """Return a unicast, locally administered MAC (IEEE 802-2014, 8.4) for a link of ours."""
     octets = bytearray(digest("mac", project, path)[:6])

@@ -13,6 +13,15 @@ from typing import NamedTuple
 from .resources import Netns, Option
 
 
+def entries(value: Option | None) -> tuple[Option, ...]:
+    """Return what an option says that is one value or a list of several: lists are JSON in the model."""
+    if isinstance(value, str) and value.startswith("["):
+        import json
+
+        return tuple(json.loads(value))
+    return () if value is None else (value,)
+
+
 class SandboxRef(NamedTuple):
     """Where a container's namespace is: `kind` is "netns", "pid" or "host"; `create` it if it is missing."""
 
@@ -60,8 +69,9 @@ class StaticRoute:
 class Endpoint:
     """A container's attachment to a network.
 
-    `addresses` are all of them with prefix lengths. `routes` are those that the sandbox gets by this endpoint, the
-    default routes (if this endpoint carries them) and the network's static ones among them.
+    `addresses` are all of them with prefix lengths; where the driver's networks are not addressed, those that the
+    manifest asks for, without, and `mac` is then empty unless it asks for one. `routes` are those that the sandbox gets
+    by this endpoint, the default routes (if this endpoint carries them) and the network's static ones among them.
     """
 
     container: str
@@ -87,12 +97,81 @@ class Endpoint:
         return any(":" in address for address in self.addresses)
 
 
+class Parent(NamedTuple):
+    """The link of the host that a network stands on, and how it comes to be there.
+
+    `kind` is "" for one that somebody else made, or another network of the project (`reconciler.lower` knows that by
+    its name). "vlan" and "dummy" are made for their networks: the first on the link `below`, with the VLAN ID `vid`.
+    `path` is that of such a link (see `reconciler.resources`), `mtu` in bytes, None what the kernel picks.
+    """
+
+    name: str
+    kind: str = ""
+    path: str = ""
+    below: Parent | None = None
+    vid: int = 0
+    mtu: int | None = None
+
+    @property
+    def reference(self) -> str:
+        """What links on it have as their `parent`."""
+        return self.path if self.kind else f"/{self.name}"
+
+
+class Node(NamedTuple):
+    """A host that networks span: `address` is where the others send to, without prefix length.
+
+    `subnets` are its own shares of a network that is cut, each with its gateway; none where all are one segment.
+    `near`: it is on one link with this host, so that no router is in between.
+    """
+
+    name: str
+    address: str
+    subnets: tuple[Subnet, ...] = ()
+    near: bool = False
+
+
+class Remote(NamedTuple):
+    """An endpoint on another host: its MAC, its addresses without prefix lengths, and the address of that host."""
+
+    container: str
+    mac: str
+    addresses: tuple[str, ...]
+    via: str
+
+
+class TunnelPeer(NamedTuple):
+    """Another host at a tunnel's end: its public key, where it is reached ("192.0.2.12:51820"), its address there."""
+
+    host: str
+    public_key: str
+    endpoint: str
+    address: str
+
+
+class Tunnel(NamedTuple):
+    """How encrypted networks get to other hosts: by one WireGuard link, which all of a project's share.
+
+    `mtu` is the link's, `address` this host's own in the tunnel, all of which are in `prefix`.
+    """
+
+    mtu: int
+    public_key: str
+    key_file: str
+    port: int
+    prefix: str
+    address: str
+    peers: tuple[TunnelPeer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network, settled. `default_parent` is the host's link for drivers that need one and were told none.
+    """A network, settled. `parent` is the host's link that it stands on, for drivers that want one.
 
+    `host_addresses` are those by which the host is to be on the network beside its endpoints, as "10.20.0.9/32".
     `allow` names the networks that this one may open connections to. Endpoints that are pending (their container does
-    not run) are not among `endpoints`.
+    not run) are not among `endpoints`. Where it spans hosts, `node` is this one, `nodes` are the others by name, and
+    `remotes` the endpoints there, by container; with a `tunnel` the hosts' addresses are those in it.
     """
 
     project: str
@@ -106,7 +185,12 @@ class Network:
     external: bool = False
     protect: bool = False
     allow: tuple[str, ...] = ()
-    default_parent: str | None = None
+    parent: Parent | None = None
+    host_addresses: tuple[str, ...] = ()
+    node: Node | None = None
+    nodes: tuple[Node, ...] = ()
+    remotes: tuple[Remote, ...] = ()
+    tunnel: Tunnel | None = None
 
     @property
     def ipv4(self) -> bool:
@@ -121,10 +205,11 @@ class Network:
 class Topology:
     """All of a project, settled: the sandboxes that there are or should be, and the networks between them.
 
-    `pending` says, by container, why it has no namespace that could be attached yet.
+    `pending` says, by container, why it has no namespace that could be attached yet. `notes` are remarks for readers.
     """
 
     project: str
     sandboxes: tuple[Netns, ...] = ()
     networks: tuple[Network, ...] = ()
     pending: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

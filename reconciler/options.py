@@ -30,6 +30,9 @@ def files_beginning(incomplete: str) -> list[str]:
     )
 
 
+LONGEST_WAIT = 86_400
+"""Seconds: whatever waits must end."""
+
 LINKS = "/sys/class/net"
 """Where sysfs has a folder for each link of this network namespace."""
 
@@ -86,8 +89,17 @@ Output: TypeAlias = Annotated[Format, typer.Option("--format", help="How to prin
 Verbose: TypeAlias = Annotated[bool, typer.Option("-v", "--verbose", help="Every kernel object, the whole firewall.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing if there is nothing to do.")]
 Plain: TypeAlias = Annotated[bool, typer.Option("--no-color", help="No colours (as the variable NO_COLOR).")]
+
+
+def _seconds(value: float) -> float:
+    if not 0 <= value <= LONGEST_WAIT:  # nan is neither
+        raise typer.BadParameter(f"it is {value:g}; give seconds, from 0 to {LONGEST_WAIT} (a day)")
+    return value
+
+
 Wait: TypeAlias = Annotated[
-    float, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="How long to wait for another run.")
+    float,
+    typer.Option("--lock-timeout", callback=_seconds, metavar="SECONDS", help="How long to wait for another run."),
 ]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show where in netapply an error comes from.")]
 DriverOption: TypeAlias = Annotated[
@@ -98,7 +110,12 @@ DriverName: TypeAlias = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", help="A driver.", autocompletion=drivers_beginning, show_default=False),
 ]
+HostName: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--host", metavar="NAME", envvar="NETAPPLY_HOST", help="Which of the manifest's hosts this is."),
+]
 Write: TypeAlias = Annotated[bool, typer.Option("--write", help="Write them into the files.")]
+WriteKey: TypeAlias = Annotated[bool, typer.Option("--write", help="Write the public key into the manifest.")]
 
 
 class Group(TyperGroup):

@@ -26,7 +26,8 @@ def pin(manifest: Manifest, topology: Topology) -> dict[str, str]:
         raise ManifestError(problems, manifest.sources)
     wanted: dict[str, dict[str, dict[str, str]]] = {}
     for network in topology.networks:
-        _pin_network(files, manifest.networks[network.name], network)
+        if not (network.node and network.node.subnets):  # where hosts have parts of a subnet, those are not it
+            _pin_network(files, manifest.networks[network.name], network)
         for endpoint in network.endpoints:
             spec = next(one for one in manifest.containers[endpoint.container].endpoints if one.network == network.name)
             if missing := _missing(spec, endpoint, network):
@@ -57,7 +58,8 @@ def _holder(files: Sequence[Document], section: str, name: str) -> Document:
 
 
 def _pin_network(files: Sequence[Document], spec: NetworkSpec, network: Network) -> None:
-    """Write the subnets that were chosen: for entries that say a size only, and those that have no entry."""
+    """Write the subnets that were chosen, for entries that say a size only and those that have no entry, and the host's
+    own addresses."""
     driver = drivers.find(spec.driver)
     adopts = spec.external and not (driver and driver.TRAITS.wants_parent)
     file, path = _holder(files, "networks", spec.name), ("networks", spec.name, "ipam", "config")
@@ -70,6 +72,9 @@ def _pin_network(files: Sequence[Document], spec: NetworkSpec, network: Network)
     ]
     if more and not adopts and file.is_own(path, f"the subnet of network {spec.name}"):
         file.append(path, more)
+    if network.host_addresses and spec.driver_opts["host_access"] is True:
+        plain = [one.partition("/")[0] for one in network.host_addresses]
+        file.put(("networks", spec.name, "driver_opts", "host_access"), plain[0] if len(plain) == 1 else plain)
 
 
 def _pin_container(files: Sequence[Document], name: str, wanted: Mapping[str, Mapping[str, str]]) -> None:

@@ -23,10 +23,13 @@ from .resources import (
     Neighbour,
     Netns,
     NftTable,
+    Port,
     Resource,
     Route,
     State,
     Sysctl,
+    Wireguard,
+    WireguardPeer,
     differences,
     must_replace,
 )
@@ -138,11 +141,12 @@ def diff(desired: State, observed: State, *, exact: bool = False) -> Plan:
 
 
 def _kept(observed: Resource, exact: bool) -> bool:
-    """Whether something that is not desired stays: a namespace in use, and what belongs to the whole host."""
+    """Whether something that is not desired stays: a namespace in use, what belongs to the whole host, and what may be
+    another project's. That one removes it, or whoever is left there."""
     match observed:
         case Netns(adopted=adopted, busy=busy):
             return adopted or bool(busy)
-        case Sysctl() | NftTable(name=resources.GUARD_TABLE):
+        case Sysctl() | NftTable(name=resources.GUARD_TABLE) | Route(shared=True):
             return not exact
         case _:
             return False
@@ -164,10 +168,10 @@ def _free_claims(
     }
     if not given_up:
         return
-    for key, one in desired.items():
+    for key, one in sorted(desired.items()):  # so that of two reasons it is always the same that is told
         if isinstance(one, Link):
-            for claim in _claims(one) & given_up.keys():
-                replaced[given_up[claim]] = f"{claim[-1]} goes to {key.name}"
+            for claim in sorted(_claims(one) & given_up.keys()):
+                replaced.setdefault(given_up[claim], f"{claim[-1]} goes to {key.name}")
 
 
 def _claims(link: Link) -> set[tuple[str, ...]]:
@@ -190,25 +194,43 @@ def _cascade(
     for key, want in sorted(links, key=lambda link: _depth(link[1], desired)):
         master = Key("link", want.master) if want.master else None
         if lost := [need for need in want.requires if need in gone and need != master]:
-            replaced[key] = f"{lost[0].name} is replaced"
+            replaced[key] = f"{_below(lost[0])} is replaced"
             gone.add(key)
         elif master and (master in gone or "master" in updates.get(key, ())):
             ports = (f"port.{name}" for name in want.port)  # a port is made anew, and has none of its settings
             updates[key] = tuple(dict.fromkeys(("master", *updates.get(key, ()), *ports)))
+    for key, _, have in both:
+        if isinstance(have, Port):
+            _carry_along(key, have, gone, replaced)
     taken_down = {
         key.name for key, changed in updates.items() if key not in gone and _is_taken_down(key, changed, desired)
     }
-    for key, _, have in both:
-        if isinstance(have, Address):
+    plugged = {key.name for key, changed in updates.items() if "master" in changed}  # a new port has no VLANs, and a
+    for key, _, have in both:  # bridge that is left forgets what was behind it
+        if isinstance(have, BridgeVlan | FdbEntry):
+            _carry_along(key, have, gone, replaced, have.link if have.link in plugged else None)
+        elif isinstance(have, Address):
             flushed = have.link in taken_down and ":" in have.address
             _carry_along(key, have, gone, replaced, have.link if flushed else None)
-        elif isinstance(have, (*CARRIED, Delegated)) and not isinstance(have, Route):
+        elif isinstance(have, Delegated | Wireguard | WireguardPeer):
             _carry_along(key, have, gone, replaced)
     bare = _without_ipv4(observed, gone)
+    renamed = taken_down | {key.name for key, changed in updates.items() if "mac" in changed}
     for key, _, have in both:
         if isinstance(have, Route):
             flushed = have.link in taken_down or (have.link in bare and ":" not in have.destination)
             _carry_along(key, have, gone, replaced, have.link if flushed else None)
+        elif isinstance(have, Neighbour):  # neigh_ifdown, neigh_changeaddr of net/core/neighbour.c
+            flushed = have.link in renamed or (have.link in bare and ":" not in have.address)
+            _carry_along(key, have, gone, replaced, have.link if flushed else None)
+
+
+def _below(key: Key) -> str:
+    """Return what a link stands on or in, in words."""
+    if key.kind == "netns":
+        return f"the namespace of {key.name}"
+    path, _, further = key.name.partition("#")
+    return f"link {further}" if further else f"the link of network {path}"
 
 
 def _carry_along(
@@ -246,10 +268,13 @@ def _goes_with_another(observed: Resource, gone: set[Key]) -> bool:
 
     What is in a deleted namespace does: rolling back may bring the namespace back with all that was left in it.
     """
-    return isinstance(observed, CARRIED) and observed.link is not None and Key("link", observed.link) in gone
+    return isinstance(observed, CARRIED) and observed.link is not None and observed.requires[0] in gone
 
 
-_STAGES = (NftTable, Sysctl, Netns, Link, BridgeVlan, FdbEntry, Neighbour, Address, Route, Delegated)
+_STAGES = (
+    *(NftTable, Sysctl, Netns, Link, Port, Wireguard, WireguardPeer),
+    *(BridgeVlan, FdbEntry, Address, Route, Neighbour, Delegated),
+)
 
 
 def _ordered(
@@ -280,6 +305,8 @@ def _place(resource: Resource, known: State, created: bool = False) -> tuple[obj
         case Address(link=link):
             holder = known.get(Key("link", link))
             return (_STAGES.index(Address), holder.inner[0] if isinstance(holder, Link) else HOST, 0, resource.key)
+        case Route(sandbox="", link=None, destination=destination):  # what stops packets is there before what sends any
+            return (_STAGES.index(Sysctl), False, destination)
         case Route(sandbox=sandbox):
             return (_STAGES.index(Address), sandbox, 1, resource.key)
         case Delegated(path=path):

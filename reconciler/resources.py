@@ -5,8 +5,8 @@ A field that is None means "the kernel picks": it is never compared. Of a mappin
 
 Objects are named by symbols, so that a desired state can be written down before anything exists:
 
-- a *sandbox* is the name of a container, or HOST; `Netns` says where it is. `@COOKIE` is a namespace that holds
-  something of ours and belongs to no container of the manifest;
+- a *sandbox* is the name of a container, or HOST; `Netns` says where it is. `@NAME` is a namespace that holds
+  something of ours and belongs to no container of the manifest, `@COOKIE` one that has no name in /run/netns;
 - a link's *path* says what it is for: "front" is the network's own link, "web/front" the endpoint of the container
   web on it; a further link of either has a suffix, "front#vxlan". "#eth0.20" is a link that several networks of the
   project stand on: each yields the same one, it comes with the first and goes with the last. The kernel stores the
@@ -17,7 +17,7 @@ Objects are named by symbols, so that a desired state can be written down before
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -39,6 +39,19 @@ GUARD_TABLE = "netapply"
 
 HALF_MADE = "?"
 """How the path of a link, or the name of a sandbox, begins that a killed run left unmarked. Never desired."""
+
+WIREGUARD = "#wireguard"
+"""The path of the link by which a project's encrypted networks go to other hosts."""
+
+FENCES = range(0x6E000000, 0x6F000000)
+"""Metrics of routes to nowhere that keep what is for that link from following another route where it has none; each
+project has one of its own (`naming.fence_metric`), by which they are known."""
+
+UPLINK = "#uplink"
+"""How the path of a port ends: of a link of somebody else's that is in a bridge of ours."""
+
+VLANS = "vlans"
+"""The tag of a bridge or a port whose VLANs are netapply's to say; those of others are not looked at."""
 
 Option: TypeAlias = str | int | bool
 
@@ -138,6 +151,46 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Port:
+    """A link of the host's that somebody else made, in a bridge of ours since the manifest asks for it by name.
+
+    `path` is "front#uplink", `name` the link's, `master` the path of the bridge. `found_up` is how it was found, and is
+    left again: it is known by the tag of the bridge, "uplink=eth1" or "uplink-down=eth1" (`tag`), which the bridge has
+    before the link is put into it and until it is out again.
+    """
+
+    KIND: ClassVar[str] = "port"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset({"name", "master"})
+    TAGS: ClassVar[Mapping[str, bool]] = {"uplink=": True, "uplink-down=": False}
+
+    path: str
+    name: str
+    master: str
+    up: bool = True
+    found_up: bool = field(default=True, compare=False)
+
+    @property
+    def key(self) -> Key:
+        return Key("port", self.path)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (Key("link", self.master), Key("link", f"/{self.name}"))
+
+    @property
+    def tag(self) -> str:
+        return next(f"{start}{self.name}" for start, up in self.TAGS.items() if up is self.found_up)
+
+    @classmethod
+    def tagged(cls, tags: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Yield the links that a bridge with these tags may have as ports of ours: names, and whether they were up."""
+        for tag in tags:
+            start, sign, name = tag.partition("=")
+            if (up := cls.TAGS.get(start + sign)) is not None:
+                yield name, up
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """An address of a link's inner end: "10.20.0.10/24" or "fd00:20::a/64", in the kernel's own spelling."""
 
@@ -162,7 +215,8 @@ class Route:
 
     `destination` is a prefix ("0.0.0.0/0", "::/0"), `via` the next hop, `link` the path of the link that it leaves by
     (None for blackhole, unreachable and prohibit), `metric` the priority, 0 where IPv4's default is meant and 1024 for
-    IPv6's.
+    IPv6's. `shared` is observed only: it is by no link that would say whose it is, and another project has something in
+    that sandbox, too. `onlink`: the next hop is taken for a neighbour, whatever addresses the link has.
     """
 
     KIND: ClassVar[str] = "route"
@@ -174,6 +228,8 @@ class Route:
     link: str | None = None
     metric: int = 0
     type: str = "unicast"
+    shared: bool | None = field(default=None, compare=False)
+    onlink: bool = False
 
     @property
     def key(self) -> Key:
@@ -233,8 +289,9 @@ class NftTable:
 class FdbEntry:
     """Where a VXLAN link of ours sends frames for a MAC: `via` is the address of a host, without prefix length.
 
-    For the MAC FLOOD there may be several, one for each host that gets what is for everybody. The host makes them
-    permanent ("self permanent" of bridge(8)), so that nothing that is learnt takes their place.
+    `bridged`: the bridge that the link is in sends them to the link, and to no other port. For the MAC FLOOD there may
+    be several, one for each host that gets what is for everybody; those are the link's own business. They do not age.
+    Observed, `via` is "" where only the bridge's half is left.
     """
 
     KIND: ClassVar[str] = "fdb"
@@ -244,6 +301,7 @@ class FdbEntry:
     link: str
     mac: str
     via: str
+    bridged: bool = True
 
     @property
     def key(self) -> Key:
@@ -278,7 +336,8 @@ class Neighbour:
 class BridgeVlan:
     """A VLAN of a port, or with `link` a bridge of the bridge itself, where the bridge filters VLANs.
 
-    `pvid`: frames without a tag that come in belong to it; `untagged`: its frames go out without a tag.
+    `link` is a path, that of a port of somebody else's ("front#uplink") too. `pvid`: frames without a tag that come in
+    belong to it; `untagged`: its frames go out without a tag.
     """
 
     KIND: ClassVar[str] = "vlan"
@@ -295,6 +354,58 @@ class BridgeVlan:
 
     @property
     def requires(self) -> tuple[Key, ...]:
+        return (Key("port" if self.link.endswith(UPLINK) else "link", self.link),)
+
+
+@dataclass(frozen=True, slots=True)
+class Wireguard:
+    """Who a WireGuard link of ours is: its public key as `wg` prints it, and the UDP port that it is reached at.
+
+    The private key is in the kernel and in `key_file`, and in no value. Observed, `public_key` is "" where it has none.
+    """
+
+    KIND: ClassVar[str] = "wireguard"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    link: str
+    public_key: str
+    listen_port: int
+    key_file: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> Key:
+        return Key("wireguard", self.link)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (Key("link", self.link),)
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardPeer:
+    """Whom a WireGuard link of ours talks to, and which addresses are behind that one: prefixes, sorted.
+
+    `endpoint` is where to send to before the peer has been heard of ("192.0.2.12:51820", "[2001:db8::12]:51820"). From
+    then on the kernel follows the peer, so that it is not compared; `reconciler.tunnels` gives whoever moves another
+    address. `preshared`: somebody has set a preshared key. `host` is the peer's name, for who reads of it.
+    """
+
+    KIND: ClassVar[str] = "peer"
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
+
+    link: str
+    public_key: str
+    endpoint: str = field(compare=False)
+    allowed_ips: tuple[str, ...]
+    preshared: bool = False
+    host: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> Key:
+        return Key("peer", f"{self.link} {self.public_key}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
         return (Key("link", self.link),)
 
 
@@ -303,24 +414,35 @@ class Delegated:
     """What a plugin makes and keeps by itself: netapply knows what it asked for, and may ask whether it still is.
 
     `path` is that of a link ("web/front", "front"), `protocol` how the plugin is spoken to ("cni", "docker-plugin"),
-    `sandbox` where it acts, HOST for what belongs to the network. `request` is all that is asked for, as JSON with
-    sorted keys; another request is another object, since no plugin can change what it has made. `healthy` is observed:
-    False where the plugin says that what it made is broken. `after` are paths of others that must be there before.
+    `sandbox` where it acts, HOST for what belongs to the network, `interface` the name of what the container gets.
+    `request` is all that is asked for, as JSON with sorted keys; another request is another object, since no plugin can
+    change what it has made. `after` are paths of others that must be there before, `tags` are as those of a link.
+    Observed only: `healthy` is False where what the plugin made is broken or half-made, `trouble` says why, `addresses`
+    are those that the container has by it.
     """
 
     KIND: ClassVar[str] = "delegated"
-    IMMUTABLE: ClassVar[frozenset[str]] = frozenset({"protocol", "sandbox", "request", "healthy"})
+    IMMUTABLE: ClassVar[frozenset[str]] = frozenset({"protocol", "sandbox", "interface", "request", "healthy"})
 
     path: str
     protocol: str
     sandbox: str
     request: str
+    interface: str = ""
     healthy: bool = True
     after: tuple[str, ...] = field(default=(), compare=False)
+    tags: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = field(default=(), compare=False)
+    trouble: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
         return Key("delegated", self.path)
+
+    @property
+    def inner(self) -> tuple[str, str]:
+        """The sandbox and the name of what carries addresses, as of a link."""
+        return self.sandbox, self.interface
 
     @property
     def requires(self) -> tuple[Key, ...]:
@@ -328,9 +450,23 @@ class Delegated:
         return needs if self.sandbox == HOST else (Key("netns", self.sandbox), *needs)
 
 
-Resource: TypeAlias = Netns | Link | Address | Route | FdbEntry | Neighbour | BridgeVlan | Delegated | Sysctl | NftTable
+Resource: TypeAlias = (
+    Netns
+    | Link
+    | Port
+    | Address
+    | Route
+    | FdbEntry
+    | Neighbour
+    | BridgeVlan
+    | Wireguard
+    | WireguardPeer
+    | Delegated
+    | Sysctl
+    | NftTable
+)
 
-CARRIED = (Address, Route, FdbEntry, Neighbour, BridgeVlan)
+CARRIED = (Address, Route, FdbEntry, Neighbour, BridgeVlan, Wireguard, WireguardPeer)
 """Those with a `link` that they are part of, and go with."""
 
 State: TypeAlias = Mapping[Key, Resource]
@@ -351,9 +487,11 @@ def subject(resource: Resource) -> tuple[str | None, str | None]:
     match resource:
         case Netns(sandbox=name):
             return name, None
-        case Link(path=path) | Address(link=path) | Delegated(path=path):
+        case Link(path=path) | Port(path=path) | Address(link=path) | Delegated(path=path):
             return _split(path)
         case FdbEntry(link=path) | Neighbour(link=path) | BridgeVlan(link=path):
+            return _split(path)
+        case Wireguard(link=path) | WireguardPeer(link=path):
             return _split(path)
         case Route(link=str(path)):
             return _split(path)
@@ -427,4 +565,15 @@ def must_replace(desired: Resource, observed: Resource, changed: tuple[str, ...]
         modes = {desired.options.get("mode"), observed.options.get("mode")}
         if desired.kind == "macvlan" and "options.mode" in changed and "passthru" in modes:
             immutable.append("options.mode")  # macvlan_changelink: EINVAL to and from passthru
+        if desired.kind == "vxlan":
+            immutable += _fixed_of_vxlan(observed, changed)
+            immutable += ["parent"] if observed.parent and not desired.parent else []
+        if VLANS in observed.tags and VLANS not in desired.tags and (desired.master or "").startswith("/"):
+            immutable.append("tags")  # only a new port gets the VLAN that this bridge gives to all
     return tuple(immutable)
+
+
+def _fixed_of_vxlan(observed: Link, changed: tuple[str, ...]) -> list[str]:
+    """Return what vxlan_nl2conf of drivers/net/vxlan refuses to change: VNI, port, and the address's family."""
+    families = {f"options.{name}" for name in ("local", "local6") if name not in observed.options}
+    return [name for name in changed if name in ("options.id", "options.port") or name in families]

@@ -7,7 +7,28 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from . import firewall
-from .resources import HALF_MADE, Address, Key, Link, Netns, NftTable, Resource, Route, State, subject
+from .resources import (
+    FENCES,
+    HALF_MADE,
+    UPLINK,
+    WIREGUARD,
+    Address,
+    BridgeVlan,
+    Delegated,
+    FdbEntry,
+    Key,
+    Link,
+    Neighbour,
+    Netns,
+    NftTable,
+    Port,
+    Resource,
+    Route,
+    State,
+    Wireguard,
+    WireguardPeer,
+    subject,
+)
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -28,10 +49,16 @@ def retained(desired: State, observed: State) -> State:
 
     def stays(resource: Resource) -> bool:
         match resource:
-            case Link(path=path) | Address(link=path) | Route(link=str(path)):
+            case Link(path=path) | Address(link=path) | Route(link=str(path)) | BridgeVlan(link=path) | Port(path=path):
+                return path.removesuffix(UPLINK) in links
+            case FdbEntry(link=path) | Neighbour(link=path) | Wireguard(link=path) | WireguardPeer(link=path):
                 return path in links
+            case Route(link=None, metric=metric, type="unicast") if metric in FENCES:
+                return any(path.endswith("#vtep") for path in links)
+            case Route(link=None, metric=metric) if metric in FENCES:
+                return WIREGUARD in links
             case _:
-                return isinstance(resource, Netns)
+                return isinstance(resource, Netns | Delegated)
 
     return {key: resource for key, resource in observed.items() if key not in desired and stays(resource)}
 
@@ -56,6 +83,10 @@ def _places(resource: Resource) -> Iterator[tuple[str, str]]:
         case Link(sandbox=sandbox, name=name):
             for holder, interface in sorted({(sandbox, name), resource.inner}):
                 yield "interface", f"{interface} in {holder or 'the host'}"
+        case Port(name=name):
+            yield "uplink", name
+        case Delegated(sandbox=sandbox, interface=str(name)) if name:
+            yield "interface", f"{name} in {sandbox}"
         case Address(link=link, address=address) if "/" in link:
             yield "address", f"{address.partition('/')[0]} on network {subject(resource)[1]}"
 
@@ -74,12 +105,23 @@ def retained_zones(project: str, kept: State, observed: State) -> Iterator[firew
     table = observed.get(Key("nft", f"{firewall.FAMILY} {firewall.table_name(project)}"))
     if not isinstance(table, NftTable):
         return
-    names = {link.name: link.path for link in observed.values() if isinstance(link, Link) and "/" not in link.path}
+    own = (link for link in observed.values() if isinstance(link, Link))
+    names = {link.name: link.path for link in own if not {"/", "#"} & set(link.path)}
     verdicts = dict(_verdicts(table.text, "map into"))
     between = dict(_verdicts(table.text, "map between"))
     translated = {_names(element)[0] for family in (4, 6) for element in _elements(table.text, _masquerade(family))}
+    fixed = {
+        (family, _names(source)[0]): address
+        for family in (4, 6)
+        for source, address in _verdicts(table.text, f"map snat_ipv{family}")
+    }
+    trusted = [_names(element) for element in _elements(table.text, "set trusted")]
+    gateways = {_names(one)[0]: one.rpartition(" . ")[2] for one in _elements(table.text, "set gateways")}
+    inside = set(_elements(table.text, "set zones"))
+    near = [one for family in (4, 6) for one in _elements(table.text, f"set direct_ipv{family}")]
+    further = [one for one in kept.values() if isinstance(one, Link) and "#" in one.path and f'"{one.name}"' in inside]
     for link in kept.values():
-        if not isinstance(link, Link) or f'"{link.name}"' not in _elements(table.text, "set zones"):
+        if not isinstance(link, Link) or "#" in link.path or f'"{link.name}"' not in inside:
             continue
         modes = {
             family: verdicts.get(f'ipv{family} . "{link.name}"', "goto into_isolated").removeprefix("goto into_")
@@ -93,9 +135,29 @@ def retained_zones(project: str, kept: State, observed: State) -> Iterator[firew
             mode_ipv4=modes[4],
             mode_ipv6=modes[6],
             icc=[link.name, link.name] in opened,
-            masquerade=link.name in translated,
+            masquerade=link.name in translated or any(name == link.name for _, name in fixed),
+            snat_ipv4=fixed.get((4, link.name)),
+            snat_ipv6=fixed.get((6, link.name)),
+            trusted=tuple(sorted({outside for outside, inside in trusted if inside == link.name})),
+            gateway_mac=gateways.get(link.name),
+            across=tuple(one.name for one in further if one.path.startswith(f"{link.path}#")),
+            direct=tuple(one.rpartition(" . ")[2] for one in near if _names(one) == [link.name]),
+            seal=_seal(observed, kept, link.path),
             allow=tuple(sorted(names[b] for a, b in opened if a == link.name != b and b in names)),
         )
+
+
+def _seal(observed: State, kept: State, path: str) -> firewall.Seal | None:
+    """Return what keeps an encrypted network to the WireGuard link, by the VXLAN link that stands on that."""
+    below = observed.get(Key("link", WIREGUARD))
+    if not isinstance(below, Link):
+        return None
+    for one in observed.values():
+        if isinstance(one, Link) and one.parent == WIREGUARD and one.path.startswith(f"{path}#"):
+            ways = {way.destination for way in kept.values() if isinstance(way, Route) and way.link == one.path}
+            subnets = tuple(sorted(one for one in _subnets(kept, path) | ways if not one.startswith("fe80:")))
+            return firewall.Seal(below.name, int(one.options["port"]), int(one.options["id"]), subnets)
+    return None
 
 
 def _masquerade(family: int) -> str:
@@ -124,5 +186,6 @@ def _subnets(kept: State, network: str) -> set[str]:
     """Return the subnets that the addresses on a network are in."""
     from ipaddress import ip_interface  # 5 ms, and needed by nobody else on this path
 
-    addresses = [one.address for one in kept.values() if isinstance(one, Address) and subject(one)[1] == network]
+    found = (one for one in kept.values() if isinstance(one, Address) and "#" not in one.link)
+    addresses = [one.address for one in found if subject(one)[1] == network]
     return {str(ip_interface(address).network) for address in addresses}

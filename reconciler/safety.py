@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .errors import HostLacks
 from .host import Facts
 from .plan import Change, Create, Delete, Plan, Update
-from .resources import Key, Link, NftTable, Resource, State, differences, must_replace, value_of
+from .resources import (
+    HOST,
+    VLANS,
+    Delegated,
+    FdbEntry,
+    Key,
+    Link,
+    Neighbour,
+    NftTable,
+    Port,
+    Resource,
+    State,
+    Wireguard,
+    differences,
+    must_replace,
+    value_of,
+)
 
 PRUNE_SHARE = 0.3
 PRUNE_FROM = 10
@@ -20,24 +36,57 @@ def conflicts(plan: Plan, facts: Facts) -> Iterator[str]:
         if isinstance(change, Delete):
             continue
         if isinstance(change, Create):
-            wanted = [change.key, *_names(change.after)]
+            wanted = [change.key, *_names(change.after), *_vnis(change.after)]
         else:
             wanted = _names(change.after) if {"name", "peer.name"} & set(change.fields) else []
+        if isinstance(change.after, Wireguard) and (isinstance(change, Create) or "listen_port" in change.fields):
+            wanted.append(Key("udp", str(change.after.listen_port)))
         for key in wanted:
             if what := facts.taken.get(key):
                 yield f"{_words(key)} is taken: {what}"
+    if any(isinstance(change, Create) and isinstance(change.after, Port) for change in plan.changes):
+        from . import uplinks
+
+        yield from uplinks.objections(plan.changes, facts)
+    if any(map(_is_about_uppers, plan.changes)):
+        from . import parents
+
+        yield from parents.objections(plan.changes, facts)
+
+
+def _is_about_uppers(change: Change) -> bool:
+    """Whether it is about a link that stands on another one, or that others may stand on in the host."""
+    link = change.before if isinstance(change, Delete) else change.after
+    return isinstance(link, Link) and (link.parent is not None or (isinstance(change, Delete) and link.sandbox == HOST))
 
 
 def _names(resource: Resource) -> list[Key]:
     """Return the interface names that a link takes, as `Facts.taken` keys them."""
-    if not isinstance(resource, Link):
-        return []
-    names = {(resource.sandbox, resource.name), resource.inner}
+    match resource:
+        case Link():
+            names = {(resource.sandbox, resource.name), resource.inner}
+        case Delegated(interface=str(name)) if name:
+            names = {resource.inner}
+        case _:
+            return []
     return [Key("link", f"{sandbox} {name}") for sandbox, name in sorted(names)]
+
+
+def _vnis(resource: Resource) -> list[Key]:
+    """Return what only one VXLAN link can have, as `Facts.taken` keys it."""
+    if not isinstance(resource, Link) or resource.kind != "vxlan":
+        return []
+    options = resource.options
+    family = 6 if "local6" in options else 4
+    return [Key("vxlan", f"{options.get('id')} port {options.get('port')} IPv{family}")]
 
 
 def _words(key: Key) -> str:
     match key:
+        case Key("vxlan", name):
+            return f"VNI {name}"
+        case Key("udp", port):
+            return f"UDP port {port} of the host"
         case Key("link", name):
             sandbox, _, interface = name.rpartition(" ")
             return f"interface name {interface} in {sandbox or 'the host'}"
@@ -58,10 +107,18 @@ def missing(desired: State, facts: Facts) -> None:
     absent = sorted(name for name in needed if name not in facts.links)
     if absent:
         raise HostLacks(f"the host has no link {', '.join(absent)}; create it first or name another in driver_opts")
-    masters = {one.master[1:] for one in desired.values() if isinstance(one, Link) and one.port and one.master}
+    links = [one for one in desired.values() if isinstance(one, Link)]
+    masters = {one.master[1:] for one in links if one.port and one.master and one.master.startswith("/")}
     for name in sorted(masters & facts.links.keys()):
         if (kind := facts.links[name].kind) != "bridge":
             raise HostLacks(f"{name} is a {kind} link, and endpoints need a bridge; name one in driver_opts")
+        tagged = any(VLANS in one.tags and one.master == f"/{name}" for one in links)
+        if tagged and not facts.links[name].vlan_filtering:
+            mend = f"ip link set {name} type bridge vlan_filtering 1"
+            raise HostLacks(f"the bridge {name} does not filter VLANs, and endpoints on it have some; {mend}")
+    for one in desired.values():
+        if isinstance(one, Port) and facts.links[one.name].kind == "bridge":
+            raise HostLacks(f"{one.name} is a bridge, and a bridge can't be a port of another; name another uplink")
 
 
 def excess(plan: Plan, networks: Sequence[str], observed: State) -> Iterator[str]:
@@ -86,33 +143,40 @@ def excess(plan: Plan, networks: Sequence[str], observed: State) -> Iterator[str
 
 
 def _is_endpoint(resource: Resource) -> bool:
-    return isinstance(resource, Link) and "/" in resource.path
+    return isinstance(resource, Link | Delegated) and "/" in resource.path
 
 
 def protected(plan: Plan, networks: Iterable[str]) -> Iterator[str]:
     """Yield a line for each protected network that the plan removes or replaces; `networks` are those that remain.
 
     One without a link of its own is replaced where its endpoints are, because of what the network says. That a
-    container leaves, or that an endpoint which was broken is made anew, is no harm to the network.
+    container leaves, or the host, or that an endpoint which was broken is made anew, is no harm to the network.
     """
     remaining, told = set(networks), set()
     made = {change.key: change.after for change in plan.changes if isinstance(change, Create)}
     for change in plan.changes:
-        if not (isinstance(change, Delete) and isinstance(change.before, Link) and "protect" in change.before.tags):
+        if not (isinstance(change, Delete) and isinstance(change.before, Link | Delegated)):
+            continue
+        if "protect" not in change.before.tags:
             continue
         path = change.before.path
         network = path.partition("#")[0].rpartition("/")[2]
-        whole = "/" not in path or network not in remaining or _is_network_wide(change.before, made.get(change.key))
+        is_own = "/" not in path and not path.endswith("#host")
+        whole = is_own or network not in remaining or _is_network_wide(change.before, made)
         if whole and network not in told:
             told.add(network)
             deed = "replaced" if change.replaced else "removed"
-            yield f"network {network} is protected and would be {deed}; apply it with `protect: false` first"
+            yield f"network {network} is protected and would be {deed}; apply the manifest with `protect: false` first"
 
 
-def _is_network_wide(before: Resource, after: Resource | None) -> bool:
-    """Whether a link is replaced for what its network says: the driver, the parent, the mode."""
-    reasons = must_replace(after, before, differences(after, before)) if after else ()
-    return not {"kind", "parent", "options.mode"}.isdisjoint(reasons)
+def _is_network_wide(before: Link | Delegated, made: Mapping[Key, Resource]) -> bool:
+    """Whether an endpoint is replaced for what its network says: the driver, the parent, the mode, what its plugin is
+    asked for."""
+    after = made.get(before.key)
+    if after is None:  # by what another driver makes
+        return not {Key(kind, before.path) for kind in ("link", "delegated")}.isdisjoint(made)
+    reasons = must_replace(after, before, differences(after, before))
+    return not {"kind", "parent", "options.mode", "protocol", "request"}.isdisjoint(reasons)
 
 
 def is_disruptive(change: Change) -> bool:
@@ -120,8 +184,10 @@ def is_disruptive(change: Change) -> bool:
     match change:
         case Delete(before=NftTable()) | Create(replaces=False):
             return False
+        case Delete(before=FdbEntry() | Neighbour(), replaced=False):
+            return False  # who was there is gone
         case Update(before=before, fields=fields):
-            if {"name", "mac", "peer.name", "peer.mac"} & set(fields):
+            if {"name", "mac", "peer.name", "peer.mac", "options.vlan_filtering"} & set(fields):
                 return True
             return any(value_of(before, name) for name in {"up", "master", "peer.up"} & set(fields))
         case _:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from . import drivers
@@ -12,6 +12,8 @@ from .drivers import Traits
 from .errors import DriverError, Problem
 from .host import Facts, HostLink, Observation
 from .manifest.model import Manifest, NetworkSpec
+from .networks import Parent
+from .resources import HOST
 from .subnets import Present, Room, Site, presences, rooms
 
 IPV6_MTU = 1280
@@ -27,7 +29,7 @@ class Segment:
 
     site: Site
     mtu: int
-    default_parent: str | None
+    parent: Parent | None
     rooms: tuple[Room, ...]
 
     @property
@@ -38,48 +40,79 @@ class Segment:
     def traits(self) -> Traits:
         return self.site.traits
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is one segment on all hosts, so that each must know all its endpoints."""
+        return self.traits.span is not None and not any(room.across for room in self.rooms)
+
     def room_of(self, family: int, value: int) -> Room | None:
         """Return the subnet that an address is in."""
         return next((room for room in self.rooms if room.prefix.family == family and value in room.prefix), None)
 
     def held(self, family: int) -> dict[str, list[int]]:
-        """Return the observed addresses of a family by container."""
-        return {
-            container: [one.value for one in held if one.family == family]
-            for container, held in self.site.present.addresses.items()
-            if container
-        }
+        """Return the observed addresses of a family by container, HOST being the host itself."""
+        present = self.site.present
+        addresses = {**present.addresses, HOST: present.host}
+        return {container: [one.value for one in held if one.family == family] for container, held in addresses.items()}
 
 
 class Segments(NamedTuple):
-    """All networks by name, what is wrong with the manifest on this host, and what the host lacks."""
+    """All networks by name, what is wrong with the manifest on this host, what the host lacks, and remarks."""
 
-    networks: Mapping[str, Segment]
-    problems: Sequence[Problem]
-    lacks: Sequence[str]
+    networks: dict[str, Segment]
+    problems: list[Problem]
+    lacks: list[str]
+    notes: list[str]
 
 
 def segments(manifest: Manifest, observation: Observation) -> Segments:
     """Return the networks with subnets, MTU and parent settled. Raises DriverError for a driver that is not known."""
     state, facts = observation
-    problems: list[Problem] = []
-    lacks: list[str] = []
+    result = Segments({}, [], [], [])
+    networks, problems, _, _ = result
     present = presences(state)
     traits = {driver: _traits(driver) for driver in {spec.driver for spec in manifest.networks.values()}}
     sites: list[Site] = []
-    parents: dict[str, str | None] = {}
+    stands: dict[str, Parent | None] = {}
+    own = _own_links(manifest, traits)
     for name, spec in sorted(manifest.networks.items()):
         had = present.pop(name, Present())
-        parents[name] = _default_parent(spec, traits[spec.driver], had, facts)
-        below = _below(manifest, spec, traits[spec.driver], parents[name], facts, problems, lacks)
-        sites.append(Site(spec, traits[spec.driver], had, below))
+        stands[name] = _parent(manifest, spec, had, facts, own, result) if traits[spec.driver].wants_parent else None
+        below = _below(manifest, spec, stands[name], facts, own, result)
+        sites.append(Site(spec, traits[spec.driver], had, below, enclosed=_is_dummy(stands[name])))
+    if any(site.traits.span for site in sites):
+        from . import spanning
+
+        result.lacks.extend(spanning.lacks(manifest, facts))
     found = rooms(manifest, facts, sites, present.values(), problems)
-    networks = {
-        name: Segment(site, _mtu(manifest, site, facts, problems), parents[name], found[name])
-        for site in sites
-        for name in (site.spec.name,)
+    for site in sorted(sites, key=lambda site: _is_own(site.below, manifest)):
+        name, below = site.spec.name, site.below
+        if below and _is_own(below, manifest):
+            site = site._replace(below=replace(below, mtu=networks[own[below.name]].mtu))  # noqa: PLW2901
+        networks[name] = Segment(site, _mtu(manifest, site, facts, problems), stands[name], found[name])
+    if any(stands.values()):
+        problems += _quarrels(manifest, networks)
+    return result
+
+
+def _is_dummy(parent: Parent | None) -> bool:
+    return parent is not None and parent.kind == "dummy"
+
+
+def _own_links(manifest: Manifest, traits: Mapping[str, Traits]) -> dict[str, str]:
+    """Return the names of the links that networks of the manifest make on the host and others can stand on, with the
+    names of these networks. What needs a parent itself is left out, so that none stands on itself."""
+    found = {
+        traits[spec.driver].host_link(manifest.project, name, spec.driver_opts): name
+        for name, spec in manifest.networks.items()
+        if not spec.external and not traits[spec.driver].wants_parent
     }
-    return Segments(networks, problems, lacks)
+    return {link: name for link, name in found.items() if link}
+
+
+def _is_own(below: HostLink | None, manifest: Manifest) -> bool:
+    """Whether a link below is one that a network of the manifest makes."""
+    return below is not None and below.owner == manifest.project
 
 
 def _traits(name: str) -> Traits:
@@ -89,40 +122,77 @@ def _traits(name: str) -> Traits:
     return driver.TRAITS
 
 
-def _default_parent(spec: NetworkSpec, traits: Traits, present: Present, facts: Facts) -> str | None:
-    """Return the link that a network told no parent stands on: as observed, so that a failover replaces nothing."""
-    if not traits.wants_parent or "parent" in spec.driver_opts:
+def _parent(
+    manifest: Manifest, spec: NetworkSpec, present: Present, facts: Facts, own: Collection[str], found: Segments
+) -> Parent | None:
+    """Return the link that a network stands on whose driver wants one; what is wrong with it is added to `found`."""
+    from . import parents
+
+    name = spec.driver_opts.get("parent")
+    if not name:
+        parent, note = parents.told_none(spec, manifest.project, present.links, facts, own)
+        if spec.external and parent.kind == "dummy":
+            found.lacks.append(f"network {spec.name}: the host has no default route; set driver_opts.parent")
+        elif note:
+            found.notes.append(note)
+        return parent
+    wanted = parents.named(str(name), facts, own)
+    if wanted is None or (wanted.kind and spec.external):
+        base = parents.split_vlan(str(name))
+        on = f", nor {base[0]}, which it could be made on" if base and not wanted else ""
+        found.lacks.append(
+            f"network {spec.name}: the host has no link {name}{on}; create it, or change driver_opts.parent"
+        )
         return None
-    parents = Counter(link.parent[1:] for link in present.links if link.parent and link.parent[1:] in facts.links)
-    return max(sorted(parents), key=lambda name: parents[name]) if parents else facts.default_link
+    if twin := next(parents.twins(wanted, facts), None):
+        found.problems.append(
+            Problem(
+                manifest.position("networks", spec.name, "driver_opts", "parent"),
+                f"parent {name} of network {spec.name} would be the VLAN that the host's link {twin} is already",
+                f"name {twin}",
+            )
+        )
+    if base_down := parents.down(wanted, facts):
+        found.lacks.append(
+            f"network {spec.name}: {base_down} is down, and no VLAN on it can be up; `ip link set {base_down} up`"
+        )
+    return wanted
 
 
 def _below(
-    manifest: Manifest,
-    spec: NetworkSpec,
-    traits: Traits,
-    default_parent: str | None,
-    facts: Facts,
-    problems: list[Problem],
-    lacks: list[str],
+    manifest: Manifest, spec: NetworkSpec, parent: Parent | None, facts: Facts, own: Collection[str], found: Segments
 ) -> HostLink | None:
-    """Return the link of the host that a network stands on: its parent, or what an external one adopts."""
-    option = "parent" if traits.wants_parent else "name"
-    name = spec.driver_opts.get(option) or default_parent
-    if not name and traits.wants_parent:
-        problems.append(
-            Problem(
-                manifest.position("networks", spec.name, "driver_opts"),
-                f"network {spec.name} is told no parent, and the host has no default route to take one from",
-                "set driver_opts.parent",
+    """Return the link of the host that a network's packets go by: its parent, what that is made on, its uplink, or what
+    an external network adopts. None where netapply makes all of it."""
+    if parent is None:
+        option = "name" if spec.external else "uplink"
+        if not (name := spec.driver_opts.get(option)):
+            return None
+        if name not in facts.links:
+            found.lacks.append(
+                f"network {spec.name}: the host has no link {name}; create it, or change driver_opts.{option}"
             )
-        )
-    if not name or not (traits.wants_parent or spec.external):
-        return None
-    link = facts.links.get(str(name))
-    if link is None:
-        lacks.append(f"network {spec.name}: the host has no link {name}; create it, or change driver_opts.{option}")
-    return link
+        return facts.links.get(str(name))
+    while parent.below:
+        parent = parent.below
+    if parent.name in own:
+        return HostLink(parent.name, "", ETHERNET_MTU, up=True, owner=manifest.project)
+    return facts.links.get(parent.name)
+
+
+def _quarrels(manifest: Manifest, networks: Mapping[str, Segment]) -> Iterator[Problem]:
+    """Yield the networks that can't share the parents that they have on this host; what the manifest alone shows is
+    found when it is loaded."""
+    from . import parents
+
+    used = {end.network for container in manifest.containers.values() for end in container.endpoints}
+    stands = [
+        parents.Stand(name, one.parent.name, one.traits.needs(one.spec.driver_opts))
+        for name in manifest.networks
+        if (one := networks[name]).parent and name in used
+    ]
+    for path, what, mend in parents.quarrels(stands):
+        yield Problem(manifest.position(*path), what, mend)
 
 
 def _mtu(manifest: Manifest, site: Site, facts: Facts, problems: list[Problem]) -> int:
@@ -130,14 +200,20 @@ def _mtu(manifest: Manifest, site: Site, facts: Facts, problems: list[Problem]) 
 
     What no link of the host explains was given once, or is drift, and is not kept.
     """
-    spec, traits, present, below = site
-    limit = below.mtu - traits.overhead if below and traits.wants_parent else None
+    spec, traits, present, below, _ = site
+    if traits.span:
+        from . import spanning
+
+        return spanning.mtu(manifest, spec, traits, facts, problems)
+    uplink = "uplink" in spec.driver_opts
+    limit = below.mtu - traits.overhead if below and (traits.wants_parent or uplink) else None
     if spec.mtu is not None:
         if limit is not None and below and spec.mtu > limit:
             problems.append(
                 Problem(
                     manifest.position("networks", spec.name, "mtu"),
-                    f"network {spec.name} can't have an MTU of {spec.mtu}: its parent {below.name} has {below.mtu}",
+                    f"network {spec.name} can't have an MTU of {spec.mtu}: its {'uplink' if uplink else 'parent'} "
+                    f"{below.name} has {below.mtu}",
                     f"set {limit} at most, or raise that of {below.name}",
                 )
             )
@@ -148,7 +224,7 @@ def _mtu(manifest: Manifest, site: Site, facts: Facts, problems: list[Problem]) 
         return default  # an adopted bridge lowers its MTU to that of its smallest port
     explained = {
         link.mtu - traits.overhead
-        for link in facts.links.values()
+        for link in (() if _is_own(below, manifest) else facts.links.values())
         if link.owner is None and link.kind != "veth" and link.name != "lo"
     }
     ends = Counter(end.mtu for link in present.links for end in (link, link.peer) if end and end.mtu)

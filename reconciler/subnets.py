@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from . import ipam
@@ -15,7 +16,7 @@ from .host import Facts, HostLink
 from .ipam import BITS, Pool, Prefix, Wish
 from .manifest.model import IpamConfig, Manifest, NetworkSpec
 from .networks import StaticRoute, Subnet
-from .resources import Address, Link, State
+from .resources import Address, Delegated, Link, State
 
 
 class Held(NamedTuple):
@@ -33,19 +34,27 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What a network has on the host already: its links, and addresses by container, "" being its own link."""
+    """What a network has on the host already: its links, and addresses by container, "" being its own link.
+
+    `host` are those that the host has on it beside the containers (`reconciler.uppers`).
+    """
 
     links: list[Link] = field(default_factory=list)
     addresses: dict[str, list[Held]] = field(default_factory=dict)
+    host: list[Held] = field(default_factory=list)
 
 
 class Site(NamedTuple):
-    """A network before its subnets are settled: what it has already, and the link of the host that it stands on."""
+    """A network before its subnets are settled: what it has already, and the link of the host that it stands on.
+
+    `enclosed`: that link leads nowhere, so that there is no way out.
+    """
 
     spec: NetworkSpec
     traits: Traits
     present: Present
     below: HostLink | None
+    enclosed: bool = False
 
 
 class Room(NamedTuple):
@@ -53,6 +62,7 @@ class Room(NamedTuple):
 
     `entry` is its number in ipam.config, None if it has none. `gateway` is never a container's, even where no route
     goes by it. `dynamic` are the lowest and highest addresses for containers that pin none, but for those `reserved`.
+    Where hosts share a subnet, it is this one's part, `others` are theirs by name, and `across` is the way to them.
     """
 
     prefix: Prefix
@@ -62,6 +72,8 @@ class Room(NamedTuple):
     dynamic: tuple[int, int]
     reserved: frozenset[int]
     way_out: StaticRoute | None
+    across: StaticRoute | None = None
+    others: Mapping[str, Subnet] = MappingProxyType({})
 
 
 def rooms(
@@ -70,10 +82,12 @@ def rooms(
     """Return the subnets by network. `others` are those of the project that the manifest does not have (any more)."""
     plots = [plot for site in sites if site.traits.addressed for plot in _plots(site)]
     prefixes = _prefixes(manifest, plots, facts, others, problems)
-    problems += _clashes(manifest, plots, facts)
+    problems += _clashes(manifest, plots, prefixes, facts)
     result: dict[str, list[Room]] = {site.spec.name: [] for site in sites}
     for plot, prefix in zip(plots, prefixes, strict=True):
-        if prefix:
+        if prefix and plot.site.traits.span:
+            result[plot.site.spec.name].extend(_shared_room(manifest, plot, prefix, problems))
+        elif prefix:
             result[plot.site.spec.name].append(_room(manifest, plot, prefix, problems))
     return {name: tuple(found) for name, found in result.items()}
 
@@ -85,9 +99,15 @@ def presences(state: State) -> dict[str, Present]:
         if type(resource) is Link:
             network = resource.path.partition("#")[0].rpartition("/")[2]
             result.setdefault(network, Present()).links.append(resource)
+        elif type(resource) is Delegated:
+            container, _, network = resource.path.rpartition("/")
+            present = result.setdefault(network, Present())
+            present.addresses.setdefault(container, []).extend(map(held, resource.addresses))
         elif type(resource) is Address and "#" not in resource.link:
             container, _, network = resource.link.rpartition("/")
             result.setdefault(network, Present()).addresses.setdefault(container, []).append(held(resource.address))
+        elif type(resource) is Address and resource.link.endswith("#host"):
+            result.setdefault(resource.link.partition("#")[0], Present()).host.append(held(resource.address))
     return result
 
 
@@ -159,6 +179,14 @@ def _prefixes(
     """Return the subnets, in the order of the plots. Pools that have no room left are a problem."""
     open_ = [at for at, plot in enumerate(plots) if plot.prefix is None]
     result = [plot.prefix for plot in plots]
+    if shared := [at for at in open_ if plots[at].site.traits.span]:  # before the host has a say
+        pinned = [plot.prefix for plot in plots if plot.prefix and plot.config]
+        wishes = [plots[at].wish._replace(held=()) for at in shared]
+        cut = ipam.cut(wishes, _pools(manifest), project=manifest.project, pinned=pinned)
+        for at, prefix in zip(shared, cut, strict=True):
+            result[at] = prefix
+        problems += (_no_subnet(manifest, plots[at]) for at in shared if result[at] is None)
+        open_ = [at for at in open_ if at not in shared]
     if not open_:
         return result
     chosen = ipam.cut(
@@ -174,17 +202,18 @@ def _prefixes(
     for at, prefix in zip(open_, chosen, strict=True):
         result[at] = prefix
         if prefix is None:
-            _, entry, config, _, wish = plots[at]
-            network = plots[at].site.spec.name
-            size = f" of the size /{wish.length}" if config else ""
-            problems.append(
-                Problem(
-                    manifest.position(*config_path(network, entry)),
-                    f"the address pools have no free IPv{wish.family} subnet{size} left for network {network}",
-                    "give it a subnet in ipam.config, or enlarge default_address_pools",
-                )
-            )
+            problems.append(_no_subnet(manifest, plots[at]))
     return result
+
+
+def _no_subnet(manifest: Manifest, plot: _Plot) -> Problem:
+    network, wish = plot.site.spec.name, plot.wish
+    size = f" of the size /{wish.length}" if plot.config else ""
+    return Problem(
+        manifest.position(*config_path(network, plot.entry)),
+        f"the address pools have no free IPv{wish.family} subnet{size} left for network {network}",
+        "give it a subnet in ipam.config, or enlarge default_address_pools",
+    )
 
 
 def _pools(manifest: Manifest) -> list[Pool]:
@@ -206,22 +235,30 @@ def _used(facts: Facts) -> Iterator[str]:
         yield from link.addresses
 
 
-def _clashes(manifest: Manifest, plots: Sequence[_Plot], facts: Facts) -> Iterator[Problem]:
-    """Yield the pinned subnets that can't be the host's own as well, unless they stand there already.
+def _clashes(
+    manifest: Manifest, plots: Sequence[_Plot], prefixes: Sequence[Prefix | None], facts: Facts
+) -> Iterator[Problem]:
+    """Yield the pinned subnets that can't be the host's own as well, unless they stand there already; and of networks
+    that span hosts those that were chosen, too, since the host was not asked.
 
     A wider route is none, unless the host has an address in it: the more specific prefix wins, as with a VPN's 10/8.
     """
     links = [(ipam.prefix(address), link, address) for link in facts.links.values() for address in link.addresses]
     routes = [ipam.prefix(route) for route in facts.routes]
-    for plot in plots:
-        prefix, site = plot.prefix, plot.site
-        if prefix is None or not site.traits.gateway_on_host or site.spec.external or prefix in plot.wish.held:
+    for plot, settled in zip(plots, prefixes, strict=True):
+        site = plot.site
+        prefix = settled if site.traits.span else plot.prefix
+        if prefix is None or not site.traits.gateway_on_host or site.spec.external:
+            continue
+        if prefix in plot.wish.held or (site.traits.span and any(prefix.covers(held) for held in plot.wish.held)):
+            continue
+        if not site.traits.is_gateway(site.spec.driver_opts, prefix.family):
             continue
         if what := _clash(prefix, links, routes):
             yield Problem(
                 manifest.position(*config_path(site.spec.name, plot.entry), "subnet"),
                 f"subnet {prefix} of network {site.spec.name} {what}",
-                "choose another subnet",
+                "choose another subnet" if plot.prefix else "give it a subnet in ipam.config that every host has free",
             )
 
 
@@ -235,6 +272,24 @@ def _clash(prefix: Prefix, links: Iterable[tuple[Prefix, HostLink, str]], routes
         if prefix.covers(route):
             return f"overlaps with the host's route to {route}"
     return None
+
+
+def _shared_room(manifest: Manifest, plot: _Plot, whole: Prefix, problems: list[Problem]) -> Iterator[Room]:
+    """Yield the room of a network that spans hosts: where its subnet is cut, the part that is this host's."""
+    from . import spanning
+
+    spec = plot.site.spec
+    cut = spanning.shares(manifest, spec, plot.site.traits, whole)
+    if cut is None:
+        yield _room(manifest, plot, whole, problems)
+        return
+    if left := sum(share is None for share in cut.values()):
+        problems.append(spanning.no_room(manifest, spec, config_path(spec.name, plot.entry), whole, left))
+        return
+    rooms = {host: _room(manifest, plot, share, problems) for host, share in cut.items() if share}
+    if (here := rooms.pop(manifest.here or "", None)) and here.subnet.gateway:
+        others = {host: room.subnet for host, room in rooms.items()}
+        yield here._replace(across=StaticRoute(str(whole), here.subnet.gateway), others=others)
 
 
 def _room(manifest: Manifest, plot: _Plot, prefix: Prefix, problems: list[Problem]) -> Room:
@@ -255,7 +310,7 @@ def _room(manifest: Manifest, plot: _Plot, prefix: Prefix, problems: list[Proble
             )
         )
     spelled = None
-    if gateway is not None and (plot.site.traits.gateway_on_host or not spec.internal):
+    if gateway is not None and (plot.site.traits.gateway_on_host or not (spec.internal or plot.site.enclosed)):
         spelled = ipam.text(family, gateway)
     return Room(
         prefix=prefix,
@@ -282,7 +337,11 @@ def _gateway(plot: _Plot, prefix: Prefix, aux: Collection[int], own: Sequence[in
 def _way_out(site: Site, family: int, gateway: str | None) -> StaticRoute | None:
     """Return the default route that an endpoint of the network may carry."""
     spec = site.spec
-    if not gateway or spec.internal or spec.no_default_route:
+    if spec.internal or site.enclosed or spec.no_default_route:
+        return None
+    if site.traits.on_link(spec.driver_opts):
+        return StaticRoute("0.0.0.0/0" if family == 4 else "::/0", metric=spec.metric)
+    if not gateway:
         return None
     if not site.traits.has_gateway(spec.driver_opts, family):
         return None

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from ..errors import OperationFailed
 from ..networks import SandboxRef
 from ..plan import Change
-from ..resources import Key, State
+from ..resources import Key, Option, State
+
+VLAN_FILTERING = "bridge vlan_filtering"
+"""What a kernel may lack though it makes bridges (see `Host.lacking`)."""
 
 
 class Scope(NamedTuple):
@@ -26,7 +30,12 @@ class Scope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HostLink:
-    """A link in the host's namespace that is not this project's. `owner` is a project's name, or None: foreign."""
+    """A link in the host's namespace that is not this project's. `owner` is a project's name, or None: foreign.
+
+    `master` is the name of what it is a port of. `routes` are the prefixes, default routes among them, that leave by
+    it, the kernel's own for addresses aside. `vlan_filtering` is a bridge's. One that is in a bridge of the project's
+    because its manifest says so is described as it was found (`resources.Port`).
+    """
 
     name: str
     kind: str
@@ -35,6 +44,22 @@ class HostLink:
     owner: str | None = None
     addresses: tuple[str, ...] = ()
     master: str | None = None
+    routes: tuple[str, ...] = ()
+    vlan_filtering: bool = False
+
+
+class Upper(NamedTuple):
+    """A link that is not this project's and stands on one in the host's namespace.
+
+    `below` is the name of that one, `place` the namespace of this one, as "netns:web", "" for the host's. `options` are
+    those of its kind, as those of `resources.Link`.
+    """
+
+    name: str
+    kind: str
+    below: str
+    place: str = ""
+    options: Mapping[str, Option] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,7 @@ class Facts:
     - `taken` says what stands where something of ours might have to go, in words ("a bridge that netapply did not
       make"). Keys are those of resources, but for links, which are keyed by sandbox and interface name:
       Key("link", "web eth0"), in the host's namespace Key("link", " br0").
+    - `uppers` are others' links on the host's, those that stand on the project's own among them.
     - `guard` are the links among which the host's guard table drops forwarding, by family (4, 6).
     - `accept_ra` are the links that take router advertisements and would stop to once IPv6 forwarding is on.
     """
@@ -63,6 +89,7 @@ class Facts:
     forwarding_ipv6: bool = False
     accept_ra: tuple[str, ...] = ()
     guard: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    uppers: tuple[Upper, ...] = ()
 
 
 class Observation(NamedTuple):
@@ -85,11 +112,32 @@ class Host(Protocol):
     def observe(self, scope: Scope) -> Observation:
         """Look, and change nothing. Raises NotPermitted where it may not look."""
 
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the host's own namespace, without prefix lengths. Raises as `observe` does."""
+
     def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
         """Look at some of the scope's containers only, and at what their endpoints are on. Raises as `observe` does.
 
         The state is what `resources.within` leaves of the whole. It is no ground for changes: nothing that stands in
         their way shows in it.
+        """
+
+    def lacking(self, kinds: Collection[str]) -> Collection[str]:
+        """Return those kinds of link that the kernel can't make, by trying. Changes nothing. Raises as `observe`.
+
+        VLAN_FILTERING may be among them: whether bridges can filter VLANs.
+        """
+
+    def make_key(self, path: str) -> bool:
+        """Make a file with a private key of WireGuard, for root alone; False where there is a file already.
+
+        Raises NotPermitted and OperationFailed.
+        """
+
+    def public_key(self, path: str) -> str:
+        """Return the public key of WireGuard that belongs to the private one in a file, as `wg pubkey` prints it.
+
+        Raises HostLacks where there is none, or others than root may read it.
         """
 
     def canonical(self, desired: State) -> State:

@@ -10,7 +10,27 @@ from typing import TypeAlias
 
 from ..errors import NetapplyError, OperationFailed
 from ..plan import Change, Create, Delete, Update
-from ..resources import GUARD_TABLE, HOST, LINK_GROUP, Address, Key, Link, Netns, NftTable, Resource, Route, Sysctl
+from ..resources import (
+    GUARD_TABLE,
+    HOST,
+    LINK_GROUP,
+    WIREGUARD,
+    Address,
+    BridgeVlan,
+    Delegated,
+    FdbEntry,
+    Key,
+    Link,
+    Neighbour,
+    Netns,
+    NftTable,
+    Port,
+    Resource,
+    Route,
+    Sysctl,
+    Wireguard,
+    WireguardPeer,
+)
 from . import Result, guarding, links, marks, nft, rtnetlink, sysctl
 from .namespaces import in_a_thread, refuse
 from .netlink import Answer, Message, Socket
@@ -32,6 +52,10 @@ def apply(
 ) -> Iterator[Result]:
     """Make the changes and yield what became of each, up to `most` at a time. Raises HostLacks and NotPermitted."""
     in_a_thread(lambda: _put_back(changes, inventory, runner))
+    if WIREGUARD in inventory.links:
+        from . import wireguard
+
+        wireguard.remember(inventory, runner)
     for batch in _batches(changes, most):
         outcomes = in_a_thread(partial(_make, batch, inventory, sandboxes, runner))
         for change, outcome in zip(batch, outcomes, strict=True):
@@ -57,7 +81,7 @@ def _batches(changes: Sequence[Change], most: int) -> Iterator[list[Change]]:
     for kind, group in groupby(changes, _kind):
         batch: list[Change] = []
         made: set[Key] = set()
-        limit = {"alone": 1, "unlink": len(changes)}.get(kind, most)
+        limit = {"alone": 1, "unlink": len(changes), "way": len(changes) if most > 1 else 1}.get(kind, most)
         for change in group:
             resource = change.before if isinstance(change, Delete) else change.after
             if batch and (len(batch) >= limit or (kind == "link" and not made.isdisjoint(resource.requires))):
@@ -85,6 +109,16 @@ def _kind(change: Change) -> str:
             return "make"
         case Delete(before=Netns()):
             return "unmake"
+        case Create(after=BridgeVlan()) | Update(after=BridgeVlan()):
+            return "vlans"
+        case Delete(before=BridgeVlan()):
+            return "no vlans"
+        case Create(after=FdbEntry() | Neighbour()) | Update(after=FdbEntry() | Neighbour()):
+            return "way"
+        case Delete(before=FdbEntry() | Neighbour()):
+            return "way"
+        case Create(after=Wireguard() | WireguardPeer()) | Update(after=Wireguard() | WireguardPeer()):
+            return "tunnel"
         case _:
             return "alone"
 
@@ -97,6 +131,30 @@ def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runne
             return sandboxes.delete([change.before for change in batch if isinstance(change.before, Netns)])  # type: ignore[union-attr]
         case Delete(before=Link()):
             return _delete_links(batch, inventory, runner)
+        case Create(after=BridgeVlan()) | Update(after=BridgeVlan()) | Delete(before=BridgeVlan()):
+            from . import vlans
+
+            return vlans.make(batch, inventory, runner)
+        case (
+            Create(after=FdbEntry() | Neighbour())
+            | Update(after=FdbEntry() | Neighbour())
+            | Delete(before=FdbEntry() | Neighbour())
+        ):
+            from . import neighbours
+
+            return neighbours.make(batch, inventory, runner)
+        case (
+            Create(after=Wireguard() | WireguardPeer())
+            | Update(after=Wireguard() | WireguardPeer())
+            | Delete(before=Wireguard() | WireguardPeer())
+        ):
+            from . import wireguard
+
+            return wireguard.make(batch, inventory, runner)
+        case Create(after=Delegated()) | Update(after=Delegated()) | Delete(before=Delegated()):
+            from .delegates import jobs
+
+            return jobs.apply(batch, inventory, runner)
         case (
             Create(after=Sysctl() | NftTable())
             | Update(after=Sysctl() | NftTable())
@@ -124,8 +182,24 @@ def _task(change: Change, inventory: Inventory) -> Task:
             return _route(inventory, route, replace=isinstance(change, Update))
         case Delete(before=Route() as route):
             return _delete_route(inventory, route)
+        case Create(after=Port()) | Update(after=Port()) | Delete(before=Port()):
+            return _port(inventory, change)
         case _:
             raise TypeError(f"{change} can't be made")
+
+
+def _port(inventory: Inventory, change: Change) -> Task:
+    from . import uplinks
+
+    match change:
+        case Create(after=Port() as port):
+            return uplinks.create(inventory, port)
+        case Delete(before=Port() as port):
+            return uplinks.delete(inventory, port)
+        case Update(after=Port() as port, fields=fields):
+            return uplinks.update(inventory, port, fields)
+        case _:
+            raise TypeError(f"{change} is not about a port")
 
 
 def _update_netns(inventory: Inventory, netns: Netns, fields: Sequence[str]) -> Task:
@@ -152,7 +226,9 @@ def _address(inventory: Inventory, address: Address, *, delete: bool) -> Task:
 
 def _route(inventory: Inventory, route: Route, *, replace: bool) -> Task:
     index = _carrier(inventory, route.link)[1] if route.link else None
-    body = rtnetlink.route(route.destination, via=route.via, link=index, metric=route.metric, kind=route.type)
+    body = rtnetlink.route(
+        route.destination, via=route.via, link=index, metric=route.metric, kind=route.type, onlink=route.onlink
+    )
     message = rtnetlink.replace_route(body) if replace else rtnetlink.new_route(body)
     yield [Send(route.sandbox, message, _words(route))]
 
@@ -215,13 +291,13 @@ def _set_on_host(change: Change, inventory: Inventory, runner: Runner) -> _Outco
 
 
 def _delete_links(batch: Sequence[Change], inventory: Inventory, runner: Runner) -> list[_Outcome]:
-    """Delete links; those in one namespace together."""
+    """Delete links; those in one namespace together, the host's last, since others may stand on them."""
     outcomes: dict[Key, _Outcome] = {}
     by_sandbox: dict[str, list[Link]] = {}
     for change in batch:
         if isinstance(change, Delete) and isinstance(change.before, Link):
             by_sandbox.setdefault(_sandbox_of(change.before, inventory), []).append(change.before)
-    for sandbox, doomed in by_sandbox.items():
+    for sandbox, doomed in sorted(by_sandbox.items(), key=lambda item: item[0] == HOST):
         outcomes |= {
             link.key: OperationFailed(f"link {link.name} is not there (ENODEV)", errno.ENODEV)
             for link in doomed

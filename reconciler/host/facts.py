@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..firewall import FAMILY, guard_of, owner_of, table_name
-from ..resources import GUARD_TABLE, ROUTE_PROTOCOL, Key, NftTable, Sysctl
-from . import Facts, HostLink, guarding, marks, rtnetlink, sysctl
+from ..resources import FENCES, GUARD_TABLE, HOST, ROUTE_PROTOCOL, Key, NftTable, Sysctl
+from . import Facts, HostLink, Upper, guarding, kinds, marks, rtnetlink, sysctl
 from .looking import Look
 from .observing import View
 from .rtnetlink import LinkRow, RouteRow
@@ -35,8 +35,8 @@ def settings(view: View) -> Iterator[Sysctl]:
             yield Sysctl(f"net.ipv6.conf.{row.name}.accept_ra", str(row.accept_ra))
 
 
-def facts(view: View, texts: Mapping[str, str]) -> Facts:
-    """Return the facts; `texts` are the nft tables of the names that are netapply's to give."""
+def facts(view: View, texts: Mapping[str, str], taken: Mapping[Key, str]) -> Facts:
+    """Return the facts; `texts` are the nft tables of the names that are netapply's to give, `taken` what else is."""
     host, foreign = view.looks.host, list(_foreign(view))
     guard = texts.get(GUARD_TABLE) or guarding.remembered(host.cookie)
     return Facts(
@@ -46,7 +46,7 @@ def facts(view: View, texts: Mapping[str, str]) -> Facts:
         nameservers=_nameservers(),
         pending=view.looks.pending,
         in_host=frozenset(view.looks.in_host),
-        taken=dict(_taken(view, foreign, texts)),
+        taken={**dict(_taken(view, foreign, texts)), **taken},
         forwarding_ipv4=sysctl.read(_FORWARDING[4]) == "1",
         forwarding_ipv6=sysctl.read(_FORWARDING[6]) == "1",
         accept_ra=tuple(
@@ -55,6 +55,7 @@ def facts(view: View, texts: Mapping[str, str]) -> Facts:
             if row.accept_ra == 1 and not row.forwards_ipv6 and not row.master and not row.flags & _IFF_LOOPBACK
         ),
         guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
+        uppers=tuple(_uppers(view)),
     )
 
 
@@ -70,18 +71,37 @@ def _links(view: View, foreign: list[LinkRow]) -> dict[str, HostLink]:
     addresses: dict[int, list[str]] = {}
     for row in view.looks.host.addresses:
         addresses.setdefault(row.ifindex, []).append(row.address)
+    routes: dict[int, list[str]] = {}
+    for route in view.looks.host.routes:
+        if route.protocol != rtnetlink.KERNEL_PROTOCOL:
+            routes.setdefault(route.link, []).append(route.destination)
     return {
         row.name: HostLink(
             row.name,
             row.kind,
             row.mtu,
-            row.up,
+            view.found_up.get(row.name, row.up),
             _owner(row),
             tuple(addresses.get(row.ifindex, ())),
-            names.get(row.master),
+            None if row.name in view.found_up else names.get(row.master),
+            tuple(routes.get(row.ifindex, ())),
+            row.kind == "bridge" and bool(kinds.decode(kinds.KINDS["bridge"], row.data).get("vlan_filtering")),
         )
         for row in foreign
     }
+
+
+def _uppers(view: View) -> Iterator[Upper]:
+    """Yield the links of others, in any namespace that can be seen, that stand on links of the host."""
+    host = view.looks.host
+    names = {row.ifindex: row.name for row in host.links}
+    for look in view.everywhere():
+        for row in look.links:
+            if not row.below or row.kind == "veth" or (look.cookie, row.ifindex) in view.paths:
+                continue
+            if look is host if row.below_nsid is None else row.below_nsid == look.host_nsid:
+                options = kinds.decode(kinds.KINDS.get(row.kind, {}), row.data)
+                yield Upper(row.name, row.kind, names.get(row.below, ""), look.reference, options)
 
 
 def _owner(row: LinkRow) -> str | None:
@@ -105,6 +125,7 @@ def _routes(view: View) -> tuple[str, ...]:
         if row.destination not in _DEFAULT
         and (host.cookie, row.link) not in view.paths
         and not row.destination.startswith("fe80:")
+        and row.metric not in FENCES
     }
     return tuple(sorted(found))
 
@@ -122,6 +143,9 @@ def _taken(view: View, foreign: list[LinkRow], texts: Mapping[str, str]) -> Iter
     for row in foreign:
         for name in (row.name, *row.other_names):
             yield Key("link", f" {name}"), _whose(row)
+    for route in view.looks.host.routes:
+        if route.destination.endswith(("/32", "/128")) and not _is_own(view, view.looks.host, route):
+            yield _route_key(HOST, route), f"{_whose_route(route)}; remove it, or give the network no host_access"
     for look in view.looks.others:
         for container in look.containers:
             yield from _taken_in(view, look, container)
@@ -139,7 +163,10 @@ def _taken_in(view: View, look: Look, container: str) -> Iterator[tuple[Key, str
     if reference.create and not view.marked(look):
         what = f"{reference}: {_maker(view, look)}; `create: false` uses it as it is"
         yield Key("netns", container), what
+    of_plugins = f"{marks.OF_PLUGINS}{view.scope.project}/"
     for row in look.links:
+        if row.alias.startswith(of_plugins):
+            continue
         if (look.cookie, row.ifindex) not in view.paths and row.ifindex != rtnetlink.LOOPBACK:
             for name in (row.name, *row.other_names):
                 yield Key("link", f"{container} {name}"), _whose(row)
@@ -149,9 +176,17 @@ def _taken_in(view: View, look: Look, container: str) -> Iterator[tuple[Key, str
         if path := view.carrier(look, address.ifindex):
             yield Key("address", f"{path} {address.address}"), "somebody else gave that address to the link"
     for route in look.routes:
-        if not (route.protocol == ROUTE_PROTOCOL and view.own_route(look, route)):
-            whose = "a route of another project" if route.protocol == ROUTE_PROTOCOL else "netapply did not make it"
-            yield _route_key(container, route), f"{whose}; give the network another metric or `no_default_route: true`"
+        if not _is_own(view, look, route):
+            mend = "give the network another metric or `no_default_route: true`"
+            yield _route_key(container, route), f"{_whose_route(route)}; {mend}"
+
+
+def _is_own(view: View, look: Look, route: RouteRow) -> bool:
+    return route.protocol == ROUTE_PROTOCOL and view.own_route(look, route) is not None
+
+
+def _whose_route(route: RouteRow) -> str:
+    return "a route of another project" if route.protocol == ROUTE_PROTOCOL else "netapply did not make it"
 
 
 def _maker(view: View, look: Look) -> str:

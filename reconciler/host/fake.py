@@ -17,20 +17,31 @@ from ..resources import (
     ALIAS,
     LINK_GROUP,
     ROUTE_PROTOCOL,
+    UPLINK,
+    VLANS,
     Address,
+    BridgeVlan,
+    Delegated,
+    FdbEntry,
     Link,
+    Neighbour,
     Netns,
     NftTable,
+    Port,
     Resource,
     Route,
     State,
     Sysctl,
+    Wireguard,
+    WireguardPeer,
     state,
     value_of,
     within,
 )
-from . import Observation, Result, Scope
-from .fake_kernel import Device, Hop, Kernel, Space, refuse
+from . import Observation, Result, Scope, fake_neighbours, fake_wireguard
+from .fake_kernel import Kernel
+from .fake_links import Device, Hop, Space, refuse
+from .fake_plugins import Plugins
 from .fake_view import View
 
 
@@ -39,28 +50,47 @@ class FakeHost:
 
     `trap` is called ahead of every single operation with words for it, and may raise OSError, which then is what the
     kernel answers. A change can take several operations. Up to `batch` changes are made before the first one's result
-    is known. `writes` counts the changes that were made. `locked`: somebody else holds the lock.
+    is known. `writes` counts the changes that were made. `locked`: somebody else holds the lock. `keys` are the public
+    keys of the private ones in files.
     """
 
     def __init__(self, trap: Callable[[str], None] | None = None, batch: int = 1) -> None:
         self.kernel = Kernel()
         self.kernel.host.devices["lo"].up = True
         self.kernel.before = lambda: self.trap(self._doing) if self.trap else None
+        self.plugins = Plugins()
         self.trap = trap
         self.batch = batch
         self.writes = 0
         self.locked = False
         self.nameservers: tuple[str, ...] = ()
+        self.keys: dict[str, str] = {}
+        self._kept_keys: dict[str, str] = {}
         self._doing = ""
         self._view = View(self.kernel, Scope("", {}))
         self._held: dict[str, Space] = {}
 
     def observe(self, scope: Scope) -> Observation:
         self._view = View(self.kernel, scope)
-        return Observation(state(self._view.resources()), self._view.facts(self.nameservers))
+        found = [*self._view.resources(), *self.plugins.seen(self._view)]
+        return Observation(state(found), self._view.facts(self.nameservers))
+
+    def addresses(self) -> frozenset[str]:
+        links = self.kernel.host.devices.values()
+        return frozenset(address.partition("/")[0] for link in links for address in link.addresses)
 
     def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
-        return within(state(View(self.kernel, scope).resources()), containers)
+        view = View(self.kernel, scope)
+        return within(state([*view.resources(), *self.plugins.seen(view)]), containers)
+
+    def lacking(self, kinds: Collection[str]) -> Collection[str]:
+        return [kind for kind in kinds if kind in self.kernel.lacks]
+
+    def make_key(self, path: str) -> bool:
+        return fake_wireguard.make_key(self.keys, path)
+
+    def public_key(self, path: str) -> str:
+        return fake_wireguard.public_key(self.keys, path)
 
     def canonical(self, desired: State) -> State:
         """Return the desired state with nft texts as this host lists them: no blank lines, no trailing blanks."""
@@ -70,6 +100,9 @@ class FakeHost:
         }
 
     def apply(self, changes: Sequence[Change]) -> Iterator[Result]:
+        self._kept_keys |= {
+            one.public_key: one.public_key for one in self.kernel.host.devices.values() if one.public_key
+        }
         for start in range(0, len(changes), self.batch):
             yield from [self._attempt(change) for change in changes[start : start + self.batch]]
 
@@ -87,6 +120,7 @@ class FakeHost:
         for space in self._held.values():
             self.kernel.destroy(space)
         self._held.clear()
+        self._kept_keys.clear()
 
     def snapshot(self) -> Mapping[str, object]:
         """Return everything there is, foreign or not, as values that can be compared."""
@@ -97,6 +131,7 @@ class FakeHost:
         return {
             **{label: _contents(space, labels) for label, space in named.items()},
             **held,
+            "plugins": self.plugins.snapshot(labels),
             "sysctls": dict(self.kernel.sysctls),
             "tables": dict(self.kernel.tables),
         }
@@ -114,6 +149,12 @@ class FakeHost:
 
     def _make(self, change: Change) -> None:
         match change:
+            case Create(after=Delegated() as after):
+                self.plugins.create(self._view, after, self.kernel.before)
+            case Update(after=Delegated() as after):
+                self.plugins.update(self._view, after, self.kernel.before)
+            case Delete(before=Delegated() as before):
+                self.plugins.delete(self._view, before, self.kernel.before)
             case Create(after=after):
                 self._create(after)
             case Update(after=after, fields=fields):
@@ -128,6 +169,22 @@ class FakeHost:
                 self._create_namespace(after)
             case Link():
                 self._create_link(after)
+            case Port(name=name, master=master):
+                port = self._device(f"/{name}")
+                if port.master:
+                    raise refuse(errno.EBUSY)
+                kernel.set_master(port, self._device(master))
+                self._view.uplinks[after.path] = f"/{name}"
+                if port.up != after.up:
+                    kernel.set_up(port, after.up)
+            case BridgeVlan():
+                kernel.set_vlan(self._device(after.link), after.vid, after.pvid, after.untagged)
+            case FdbEntry():
+                fake_neighbours.add_entry(kernel, self._device(after.link), after)
+            case Neighbour():
+                fake_neighbours.set_neighbour(kernel, self._device(after.link), after)
+            case Wireguard() | WireguardPeer():
+                self._set_tunnel(after)
             case Address(link=path, address=address):
                 kernel.add_address(self._carrier(path), address, ROUTE_PROTOCOL)
             case Route():
@@ -174,6 +231,7 @@ class FakeHost:
         kernel.set_alias(device, f"{ALIAS}{self._view.project}/{after.path}", after.tags)
         if master:
             kernel.set_master(device, master)
+            self._leave_vlans(device, after)
         for name, option in after.port.items():
             kernel.set_port(device, name, option)
         for name, value in after.sysctls.items():
@@ -192,8 +250,21 @@ class FakeHost:
         match after:
             case Link():
                 device = self._device(after.path)
+                marked = VLANS in device.tags
                 for name in fields:
                     self._set(device, after, name)
+                if "master" in fields or ("tags" in fields and not marked):
+                    self._leave_vlans(device, after)
+            case Port(name=name, up=up):
+                self.kernel.set_up(self._device(f"/{name}"), up)
+            case BridgeVlan():
+                self.kernel.set_vlan(self._device(after.link), after.vid, after.pvid, after.untagged)
+            case FdbEntry():
+                fake_neighbours.add_entry(self.kernel, self._device(after.link), after, update=True)
+            case Neighbour():
+                fake_neighbours.set_neighbour(self.kernel, self._device(after.link), after)
+            case Wireguard() | WireguardPeer():
+                self._set_tunnel(after)
             case Netns():
                 lo = self._place(after.sandbox).devices["lo"]
                 if "loopback_up" in fields:
@@ -245,6 +316,19 @@ class FakeHost:
             case _:
                 raise refuse(errno.EOPNOTSUPP)
 
+    def _set_tunnel(self, after: Wireguard | WireguardPeer) -> None:
+        device = self._device(after.link)
+        if isinstance(after, WireguardPeer):
+            fake_wireguard.set_peer(self.kernel, device, after)
+        else:
+            fake_wireguard.set_identity(self.kernel, device, after, self.keys, self._kept_keys)
+
+    def _leave_vlans(self, device: Device, after: Link) -> None:
+        """Take a new port out of the VLAN that its bridge gives to all, where the manifest says in which it is."""
+        if device.master and VLANS in after.tags:
+            for vid in list(device.vlans):
+                self.kernel.remove_vlan(device, vid)
+
     def _rename(self, device: Device, name: str) -> None:
         if self.kernel.live_rename or not device.up:
             self.kernel.rename(device, name)
@@ -262,6 +346,23 @@ class FakeHost:
                 self._held[name] = self.kernel.unbind(name)
             case Link(path=path):
                 self.kernel.remove_link(self._device(path))
+            case Port(name=name, master=master):
+                port = self._device(f"/{name}")
+                if port.master is self._device(master):
+                    if not before.found_up:
+                        self.kernel.set_up(port, False)
+                    self.kernel.set_master(port, None)
+            case BridgeVlan(link=path, vid=vid):
+                self.kernel.remove_vlan(self._device(path), vid)
+            case FdbEntry():
+                fake_neighbours.remove_entry(self.kernel, self._device(before.link), before)
+            case Neighbour():
+                fake_neighbours.remove_neighbour(self.kernel, self._device(before.link), before)
+            case WireguardPeer():
+                fake_wireguard.remove_peer(self.kernel, self._device(before.link), before)
+            case Wireguard():
+                nobody = Wireguard(before.link, "", 0)
+                fake_wireguard.set_identity(self.kernel, self._device(before.link), nobody, self.keys, self._kept_keys)
             case Address(link=path, address=address):
                 self.kernel.remove_address(self._carrier(path), address)
             case Route():
@@ -278,6 +379,8 @@ class FakeHost:
 
     def _device(self, reference: str) -> Device:
         """Return the link of a reference: a path of ours, or "/NAME" in the host's namespace."""
+        if reference.endswith(UPLINK):
+            reference = self._view.uplinks.get(reference, reference)
         if reference.startswith("/"):
             found = self.kernel.host.devices.get(reference[1:])
         else:
@@ -294,7 +397,7 @@ class FakeHost:
 
     def _hop(self, route: Route) -> Hop:
         device = self._carrier(route.link) if route.link else None
-        return Hop(route.destination, route.metric, route.via, device, route.type, ROUTE_PROTOCOL)
+        return Hop(route.destination, route.metric, route.via, device, route.type, ROUTE_PROTOCOL, route.onlink)
 
 
 @contextmanager
@@ -319,7 +422,9 @@ def _contents(space: Space, labels: Mapping[int, str]) -> object:
     links = {
         one.name: (
             *(one.kind, one.mtu, one.mac, one.up, name(one.master), name(one.parent), name(one.peer)),
-            *(dict(one.options), dict(one.port), one.ipv6, dict(one.addresses), dict(one.sysctls)),
+            *(dict(one.options), dict(one.port), dict(one.vlans), one.ipv6, dict(one.addresses), dict(one.sysctls)),
+            *(dict(one.fdb), set(one.static), dict(one.neighbours)),
+            *(one.public_key, one.port_number, dict(one.peers)),
             *(one.group, one.alias, one.tags),
         )
         for one in space.devices.values()

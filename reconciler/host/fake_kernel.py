@@ -1,97 +1,34 @@
 """A kernel's networking in memory, as strict as the real one: what `reconciler.host.fake` stands on.
 
-It knows nothing of netapply. What it refuses, with which errno, and what goes along with what, is Linux's: the rules
-come from net/core/rtnetlink.c, net/core/dev.c, net/bridge/br_if.c, drivers/net/{veth,macvlan}.c, net/ipv4/devinet.c,
-fib_semantics.c and net/ipv6/{addrconf,route}.c, and a conformance test compares both.
+It knows nothing of netapply. What it refuses (`reconciler.host.fake_rules`), with which errno, and what goes along with
+what, is Linux's: the rules come from net/core/rtnetlink.c, net/core/dev.c, net/bridge/br_if.c,
+drivers/net/{veth,macvlan}.c, net/ipv4/devinet.c, fib_semantics.c and net/ipv6/{addrconf,route}.c, and a conformance
+test compares both.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_interface, ip_network
-from typing import NamedTuple
 
-from ..naming import IFNAMSIZ
 from ..resources import Option
-
-MAX_PORTS = 1023
-IPV6_MIN_MTU = 1280
-KINDS = {"veth": 1500, "bridge": 1500, "macvlan": 0}
-"""The kinds of link that can be made, with the MTU that they get by themselves (0: the parent's)."""
-
-SETTINGS = {"ipv4.conf.rp_filter", "ipv4.conf.log_martians", "ipv4.conf.arp_ignore", "ipv6.conf.accept_ra"}
-"""Some of those that a link has under net.ipv4 and net.ipv6."""
-
-OPTIONS: Mapping[str, Mapping[str, Option]] = {"macvlan": {"mode": "vepa", "bc_queue_len": 1000}}
-PORT: Mapping[str, Option] = {"isolated": False, "hairpin": False}
-"""What a link's kind and a bridge port have where nothing is said."""
-
-
-@dataclass(slots=True, eq=False)
-class Space:
-    """A network namespace. `devices` are by name, `lo` among them; `routes` by destination and metric."""
-
-    cookie: int
-    devices: dict[str, Device] = field(default_factory=dict)
-    routes: dict[tuple[str, int], Hop] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class Device:
-    """A link: one end of a veth pair is one. `addresses` have their protocol numbers (IFA_PROTO).
-
-    `kind` "" is what hardware gives: it can't be made or deleted."""
-
-    space: Space
-    name: str
-    kind: str
-    mtu: int
-    mac: str
-    up: bool = False
-    master: Device | None = None
-    parent: Device | None = None
-    peer: Device | None = None
-    options: dict[str, Option] = field(default_factory=dict)
-    port: dict[str, Option] = field(default_factory=dict)
-    ipv6: bool = True
-    addresses: dict[str, int] = field(default_factory=dict)
-    sysctls: dict[str, str] = field(default_factory=dict)
-    group: int = 0
-    alias: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-class Hop(NamedTuple):
-    """A route of the main table. `device` is None for blackhole, unreachable and prohibit."""
-
-    destination: str
-    metric: int
-    via: str | None
-    device: Device | None
-    type: str = "unicast"
-    protocol: int = 4
-
-
-def refuse(number: int) -> OSError:
-    """Return the error of that errno, to be raised."""
-    return OSError(number, os.strerror(number))
+from . import fake_rules, fake_uppers
+from .fake_links import IPV6_MIN_MTU, KINDS, OPTIONS, PORT, SETTINGS, Device, Hop, Space, refuse
 
 
 class Kernel:
     """Namespaces and all that is in them. Whatever is refused is an OSError.
 
     `names` are the bound namespaces (/run/netns), `pids` those of processes. `before` is called ahead of every write,
-    and may raise. `live_rename`: links that are up can be renamed (since Linux 6.2). `sysctls` and `tables` (by family
-    and name) are the host's.
+    and may raise. `live_rename`: links that are up can be renamed (since Linux 6.2). `lacks` are kinds of link that it
+    can't make. `sysctls` and `tables` (by family and name) are the host's.
     """
 
     def __init__(self) -> None:
         self.before: Callable[[], None] = lambda: None
         self.live_rename = False
+        self.lacks: set[str] = set()
         self.names: dict[str, Space] = {}
         self.pids: dict[int, Space] = {}
         self.sysctls = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
@@ -149,19 +86,22 @@ class Kernel:
     ) -> Device:
         """Make a link, for a veth its other end too: its namespace, name, MTU and MAC."""
         self.before()
-        if kind not in KINDS or (kind == "veth") != (peer is not None):
+        if kind not in KINDS or kind in self.lacks or (kind == "veth") != (peer is not None):
             raise refuse(errno.EOPNOTSUPP)
-        self._check_name(space, name)
+        fake_rules.check_name(space, name)
         device = Device(space, name, kind, mtu or KINDS[kind], mac or self._mac(), group=group)
-        _check_mac(device.mac)
+        fake_rules.check_mac(device.mac)
         device.options = {**OPTIONS.get(kind, {}), **(options or {})}
-        if kind == "macvlan":
-            self._check_macvlan(device, parent, mtu)
-        elif parent is not None:
-            raise refuse(errno.EOPNOTSUPP)
-        _check_mtu(device.mtu)
+        if kind == "vxlan":
+            fake_rules.check_vxlan(device, self.devices())
+        fake_uppers.stand_on(device, parent, mtu, self.devices())
+        if kind == "vlan" and parent and mac is None:
+            device.mac = parent.mac
+        fake_rules.check_mtu(device.mtu)
         if peer:
             device.peer = self._peer(device, *peer)
+        if kind == "bridge":
+            _join_default_vlan(device, device)
         for end in (device, device.peer):
             if end:
                 end.space.devices[end.name] = end
@@ -170,45 +110,11 @@ class Kernel:
     def _peer(self, device: Device, space: Space, name: str, mtu: int | None, mac: str | None) -> Device:
         if (space, name) == (device.space, device.name):
             raise refuse(errno.EEXIST)
-        self._check_name(space, name)
+        fake_rules.check_name(space, name)
         peer = Device(space, name, "veth", mtu or KINDS["veth"], mac or self._mac(), peer=device)
-        _check_mac(peer.mac)
-        _check_mtu(peer.mtu)
+        fake_rules.check_mac(peer.mac)
+        fake_rules.check_mtu(peer.mtu)
         return peer
-
-    def _check_macvlan(self, device: Device, parent: Device | None, mtu: int | None) -> None:
-        if parent is None:
-            raise refuse(errno.EINVAL)
-        uppers = [other for other in self._devices() if other.parent is parent]
-        alone = device.options["mode"] == "passthru" or any(other.options["mode"] == "passthru" for other in uppers)
-        device.mtu = parent.mtu if mtu is None else mtu
-        if device.mtu > parent.mtu or parent.name == "lo" or (uppers and alone):
-            raise refuse(errno.EINVAL)
-        if parent.master:
-            raise refuse(errno.EBUSY)
-        device.parent = parent
-        if device.options["mode"] == "passthru":
-            device.mac = parent.mac
-
-    def _check_port(self, device: Device, master: Device) -> None:
-        if master.kind != "bridge":
-            raise refuse(errno.EOPNOTSUPP)
-        if device.kind == "bridge":
-            raise refuse(errno.ELOOP)
-        if device.kind == "loopback" or master.space is not device.space:
-            raise refuse(errno.EINVAL)
-        if any(other.parent is device for other in self._devices()):
-            raise refuse(errno.EBUSY)
-        if sum(other.master is master for other in master.space.devices.values()) >= MAX_PORTS:
-            raise refuse(errno.EXFULL)
-
-    def _check_name(self, space: Space, name: str) -> None:
-        if len(name) > IFNAMSIZ:
-            raise refuse(errno.ERANGE)
-        if not re.fullmatch(r"[^\s/:]+", name) or name in (".", ".."):
-            raise refuse(errno.EINVAL)
-        if name in space.devices:
-            raise refuse(errno.EEXIST)
 
     def rename(self, device: Device, name: str) -> None:
         self.before()
@@ -216,7 +122,7 @@ class Kernel:
             return
         if device.up and not self.live_rename:
             raise refuse(errno.EBUSY)
-        self._check_name(device.space, name)
+        fake_rules.check_name(device.space, name)
         del device.space.devices[device.name]
         device.name = name
         device.space.devices[name] = device
@@ -224,49 +130,59 @@ class Kernel:
     def set_up(self, device: Device, up: bool) -> None:
         """Take a link up or down; going down, IPv6 addresses and all routes over it go."""
         self.before()
-        if up and not device.up and device.parent and device.options["mode"] != "passthru":
-            self._check_free(device, device.mac)
-        if device.up and not up:
+        if up and not device.up:
+            fake_uppers.check_up(device)
+            if device.kind == "macvlan" and device.options["mode"] != "passthru":
+                fake_rules.check_free(device, device.mac, self.devices())
+        if device.up != up:
+            self._turn(device, up)
+
+    def _turn(self, device: Device, up: bool) -> None:
+        """Take a link up or down, and the VLANs on it along."""
+        if not up:
             self._flush_ipv6(device)
             self._flush(device)
+            device.neighbours.clear()
         device.up = up
+        for upper in list(self.devices()):
+            if upper.parent is device and upper.kind == "vlan" and upper.up != up:
+                self._turn(upper, up)
 
     def set_mtu(self, device: Device, mtu: int) -> None:
-        """Change it, and lower that of the macvlans on it; below IPv6's minimum all of IPv6 leaves the link."""
+        """Change it, and that of those links on it which follow; below IPv6's minimum all of IPv6 leaves the link."""
         self.before()
-        _check_mtu(mtu)
-        if device.parent and mtu > device.parent.mtu:
-            raise refuse(errno.EINVAL)
-        for one in (device, *(upper for upper in self._devices() if upper.parent is device and upper.mtu > mtu)):
+        fake_rules.check_mtu(mtu)
+        fake_uppers.check_mtu(device, mtu)
+        for one in list(fake_uppers.resized(device, mtu, list(self.devices()))):
             one.mtu = mtu
             if mtu < IPV6_MIN_MTU:
                 self._flush_ipv6(one)
                 self._flush(one, family=6)
+                _forget(one, ":")
 
     def set_mac(self, device: Device, mac: str) -> None:
         self.before()
-        _check_mac(mac)
-        if device.parent and device.up and mac != device.mac:
-            self._check_free(device, mac)
-        device.mac = mac
-
-    def _check_free(self, device: Device, mac: str) -> None:
-        """Refuse a MAC that the parent has, or another macvlan on it that is up."""
-        same = [
-            other for other in self._devices() if other.parent is device.parent and other.up and other is not device
-        ]
-        if mac in {device.parent.mac if device.parent else "", *(other.mac for other in same)}:
-            raise refuse(errno.EADDRINUSE)
+        fake_rules.check_mac(mac)
+        if device.kind == "ipvlan":
+            raise refuse(errno.EOPNOTSUPP)
+        if device.kind == "macvlan" and device.up and mac != device.mac:
+            fake_rules.check_free(device, mac, self.devices())
+        if mac == device.mac:
+            return
+        for one in list(fake_uppers.with_its_mac(device, list(self.devices()))):
+            one.neighbours.clear()
+            one.mac = mac
 
     def set_master(self, device: Device, master: Device | None) -> None:
         """Put a link into a bridge, out of the one where it is now; what was set of the port is lost."""
         self.before()
         if master is device.master:
             return
-        device.master, device.port = None, {}
+        device.master, device.port, device.vlans, device.static = None, {}, {}, set()
         if master:
-            self._check_port(device, master)
+            fake_rules.check_port(device, master, self.devices())
             device.master, device.port = master, dict(PORT)
+            _join_default_vlan(device, master)
 
     def set_port(self, device: Device, name: str, value: Option) -> None:
         self.before()
@@ -280,7 +196,29 @@ class Kernel:
             raise refuse(errno.EOPNOTSUPP)
         if name == "mode" and value != device.options[name] and "passthru" in (value, device.options[name]):
             raise refuse(errno.EINVAL)
-        device.options[name] = value
+        if name in ("id", "port", "protocol") and value != device.options[name]:
+            raise refuse(errno.EOPNOTSUPP)
+        fake_uppers.share(device, name, value, self.devices())
+        if name == "vlan_default_pvid":
+            for one in (device, *(port for port in device.space.devices.values() if port.master is device)):
+                one.vlans = {vid: how for vid, how in one.vlans.items() if how != (True, True)}
+                _join_default_vlan(one, device)
+
+    def set_vlan(self, device: Device, vid: int, pvid: bool, untagged: bool) -> None:
+        """Put a bridge or a port into a VLAN, or change how it is in it. Only one is that of frames without a tag."""
+        self.before()
+        if device.kind != "bridge" and not device.master:
+            raise refuse(errno.EOPNOTSUPP)
+        if pvid:
+            device.vlans = {other: (False, without) for other, (_, without) in device.vlans.items()}
+        device.vlans[vid] = (pvid, untagged)
+
+    def remove_vlan(self, device: Device, vid: int) -> None:
+        """Take it out; that it is not in it is no error."""
+        self.before()
+        if device.kind != "bridge" and not device.master:
+            raise refuse(errno.EOPNOTSUPP)
+        device.vlans.pop(vid, None)
 
     def set_sysctl(self, device: Device, name: str, value: str | None) -> None:
         """Write a setting of the link under net.ipv4 or net.ipv6, None: what the kernel starts with."""
@@ -313,9 +251,9 @@ class Kernel:
             return
         del device.space.devices[device.name]
         self._flush(device)
-        for other in list(self._devices()):
+        for other in list(self.devices()):
             if other.master is device:
-                other.master, other.port = None, {}
+                other.master, other.port, other.vlans, other.static = None, {}, {}, set()
             if other.parent is device or other.peer is device:
                 self._drop(other)
 
@@ -331,6 +269,7 @@ class Kernel:
             taken = address in device.addresses
         if taken:
             raise refuse(errno.EEXIST)
+        fake_uppers.check_address(device, address, self.devices())
         device.addresses[address] = protocol
 
     def remove_address(self, device: Device, address: str) -> None:
@@ -341,17 +280,18 @@ class Kernel:
         del device.addresses[address]
         if ":" not in address and not any(":" not in have for have in device.addresses):
             self._flush(device, family=4)
+            _forget(device, ".")
 
     def add_route(self, space: Space, hop: Hop) -> None:
         self.before()
-        self._check_hop(space, hop)
+        fake_rules.check_hop(space, hop)
         if (hop.destination, hop.metric) in space.routes:
             raise refuse(errno.EEXIST)
         space.routes[hop.destination, hop.metric] = hop
 
     def replace_route(self, space: Space, hop: Hop) -> None:
         self.before()
-        self._check_hop(space, hop)
+        fake_rules.check_hop(space, hop)
         if (hop.destination, hop.metric) not in space.routes:
             raise refuse(errno.ENOENT)
         space.routes[hop.destination, hop.metric] = hop
@@ -361,26 +301,6 @@ class Kernel:
         if (destination, metric) not in space.routes:
             raise refuse(errno.ESRCH)
         del space.routes[destination, metric]
-
-    def _check_hop(self, space: Space, hop: Hop) -> None:
-        """Refuse a route whose link is down, or whose next hop is not on that link."""
-        ip_network(hop.destination)
-        if hop.device is None:
-            return
-        ipv6 = ":" in hop.destination
-        if hop.device.space is not space:
-            raise refuse(errno.ENODEV)
-        if hop.via is None or (hop.via.startswith("fe80:") and hop.device.up):
-            if not hop.device.up:
-                raise refuse(errno.ENETDOWN)
-            return
-        here = {have.partition("/")[0] for device in space.devices.values() for have in device.addresses}
-        if ipv6 and hop.via in here and hop.device.up:
-            raise refuse(errno.EINVAL)
-        near = [ip_interface(have).network for have in hop.device.addresses]
-        near += [ip_network(key[0]) for key, one in space.routes.items() if one.device is hop.device and not one.via]
-        if not hop.device.up or not any(ip_address(hop.via) in network for network in near):
-            raise refuse(errno.EHOSTUNREACH if ipv6 else errno.ENETUNREACH)
 
     def _flush(self, device: Device, family: int = 0) -> None:
         """Drop the routes over a link, those of one family only unless it is 0."""
@@ -414,7 +334,7 @@ class Kernel:
 
     # Small things
 
-    def _devices(self) -> Iterator[Device]:
+    def devices(self) -> Iterator[Device]:
         """Yield every link, those in namespaces that only a descriptor holds too."""
         for space in self._spaces:
             yield from space.devices.values()
@@ -427,12 +347,12 @@ class Kernel:
         return ":".join(re.findall("..", f"{0x02FF << 32 | self._number():012x}"))
 
 
-def _check_mtu(mtu: int) -> None:
-    if not 68 <= mtu <= 65535:
-        raise refuse(errno.EINVAL)
+def _join_default_vlan(device: Device, bridge: Device) -> None:
+    """Have a new port, or the bridge itself, in the VLAN that the bridge gives to all."""
+    if number := int(bridge.options.get("vlan_default_pvid", 0)):
+        device.vlans[number] = (True, True)
 
 
-def _check_mac(mac: str) -> None:
-    octets = bytes.fromhex(mac.replace(":", ""))
-    if octets[0] & 1 or not any(octets):
-        raise refuse(errno.EADDRNOTAVAIL)
+def _forget(device: Device, sign: str) -> None:
+    """Drop the neighbours whose addresses have that sign in them: those of a family."""
+    device.neighbours = {address: one for address, one in device.neighbours.items() if sign not in address}

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from ..firewall import guard_of, owner_of, table_name
+from ..naming import fence_metric
 from ..networks import SandboxRef
 from ..resources import (
     ALIAS,
+    FENCES,
     GUARD_TABLE,
     HOST,
     LINK_GROUP,
     ROUTE_PROTOCOL,
+    UPLINK,
+    VLANS,
     Address,
+    BridgeVlan,
+    FdbEntry,
     Key,
     Link,
+    Neighbour,
     Netns,
     NftTable,
     Peer,
+    Port,
     Resource,
     Route,
     Sysctl,
 )
-from . import Facts, HostLink, Scope
-from .fake_kernel import Device, Hop, Kernel, Space
+from . import Facts, HostLink, Scope, Upper, fake_neighbours, fake_wireguard
+from .fake_kernel import Kernel
+from .fake_links import Device, Hop, Space
 
 HALF_MADE = "?"
 """How the path of a link begins that bears no alias yet or another one's; its name and its namespace follow."""
@@ -42,6 +52,9 @@ class View:
         self._in_host: set[str] = set()
         self._symbols: dict[int, str] = {}
         self._first: dict[str, Device] = {}
+        self._twins: set[Device] = set()  # those with the path of another, which they keep not to have once it is gone
+        self.uplinks: dict[str, str] = {}  # the ports of ours by path, as references
+        self.found_up: dict[str, bool] = {}
         self._resolve()
         self._symbols = {space.cookie: symbol for symbol, space in reversed(self.places.items())}
 
@@ -49,7 +62,13 @@ class View:
         """Yield what there is of the project."""
         yield from self._namespaces()
         yield from self._links()
+        yield from self._ports()
+        yield from self._vlans()
         yield from self._routes()
+        yield from (one for one, ours in self._ways() if ours)
+        for device in self._kernel.host.devices.values():
+            if device.kind == "wireguard" and (path := self.path(device)):
+                yield from fake_wireguard.seen(device, path)
         yield from (Sysctl(name, value) for name, value in self._kernel.sysctls.items())
         for (family, name), text in self._kernel.tables.items():
             if owner_of(text) == {table_name(self.project): self.project, GUARD_TABLE: ""}.get(name):
@@ -66,13 +85,14 @@ class View:
             elif not reference.create:
                 self._pending[container] = f"there is no {reference}"
         known = {space.cookie for space in self.places.values()}
+        names = {space.cookie: name for name, space in self._kernel.names.items() if not name.isdecimal()}
         for space in self._kernel.spaces():
             project, _, container = (space.devices["lo"].alias or "").removeprefix(ALIAS).partition("/")
             if space.cookie in known:
                 continue
             free = container not in self._scope.sandboxes and container not in self.places
             ours = project == self._scope.project and free
-            self.places[container if ours else f"@{space.cookie}"] = space
+            self.places[container if ours else f"@{names.get(space.cookie, space.cookie)}"] = space
 
     def _find(self, reference: SandboxRef) -> Space | None:
         match reference.kind:
@@ -93,9 +113,12 @@ class View:
         if project != self.project:
             return None
         first = self._first.get(path)
-        if first is None or first.space.devices.get(first.name) is not first:
+        if device not in self._twins and (first is None or first.space.devices.get(first.name) is not first):
             first = self._first[path] = device
-        return path if first is device else self._half_made(device)
+        if first is device:
+            return path
+        self._twins.add(device)
+        return self._half_made(device)
 
     def _half_made(self, device: Device) -> str:
         where = self._symbols.get(device.space.cookie, "")
@@ -149,6 +172,26 @@ class View:
                     else (Address(path, one) for one, number in inner.addresses.items() if number == ROUTE_PROTOCOL)
                 )
 
+    def _ports(self) -> Iterator[Port]:
+        """Yield the links of others that are in our bridges because a manifest says so."""
+        for bridge in self._kernel.host.devices.values():
+            path = self.path(bridge)
+            for name, found_up in Port.tagged(bridge.tags) if path else ():
+                port = self._kernel.host.devices.get(name)
+                if port and port.master is bridge and path:
+                    self.uplinks[path + UPLINK], self.found_up[name] = f"/{name}", found_up
+                    yield Port(path + UPLINK, name, path, port.up, found_up)
+
+    def _vlans(self) -> Iterator[BridgeVlan]:
+        """Yield the VLANs of bridges and ports whose tags say that they are netapply's."""
+        for device in self._kernel.host.devices.values():
+            path = self.path(device)
+            if path is None and device.master and VLANS in device.master.tags and device.name in self.found_up:
+                path = f"{self.path(device.master)}{UPLINK}"
+            elif path is None or VLANS not in device.tags:
+                continue
+            yield from (BridgeVlan(path, vid, *how) for vid, how in device.vlans.items())
+
     def _peer(self, end: Device, path: str) -> Peer:
         return Peer(self._symbol(end.space, path), end.name, end.mtu, end.mac, end.up, end.ipv6)
 
@@ -157,10 +200,34 @@ class View:
 
     def _routes(self) -> Iterator[Route]:
         for space in {one.cookie: one for one in self.places.values()}.values():
-            for hop in space.routes.values():
-                if hop.protocol == ROUTE_PROTOCOL:
-                    path = self._over(hop.device)
-                    yield Route(self._symbol(space, path or ""), hop.destination, hop.via, path, hop.metric, hop.type)
+            yield from (route for hop in space.routes.values() if (route := self._own_route(space, hop)))
+
+    def _own_route(self, space: Space, hop: Hop) -> Route | None:
+        """Return a route as one of ours: by its link, or if it leads nowhere by what else of ours is there."""
+        path, symbol = self._over(hop.device), self._symbols[space.cookie]
+        if hop.protocol != ROUTE_PROTOCOL:
+            return None
+        if hop.metric in FENCES and path is None and space is self._kernel.host:
+            own = hop.metric == fence_metric(self.project)
+            return Route(symbol, hop.destination, hop.via, metric=hop.metric, type=hop.type) if own else None
+        if path is None and hop.device:
+            return None
+        if path is None:
+            ends = (end for one in space.devices.values() for end in (one, one.peer) if end)
+            owners = {owner for end in ends if (owner := _owner(end)) is not None}
+            if symbol not in self._scope.sandboxes and self.project not in owners:
+                return None
+            shared = not owners <= {self.project}
+            return Route(symbol, hop.destination, metric=hop.metric, type=hop.type, shared=shared)
+        symbol = self._symbol(space, path)
+        return Route(symbol, hop.destination, hop.via, path, hop.metric, hop.type, onlink=hop.onlink)
+
+    def _ways(self) -> Iterator[tuple[FdbEntry | Neighbour, bool]]:
+        """Yield what VXLAN links of ours, and the bridges that they are in, know of others; and whether it is ours."""
+        for vxlan in self._kernel.host.devices.values():
+            for device in (vxlan, vxlan.master) if vxlan.kind == "vxlan" and self.path(vxlan) else ():
+                if device and (path := self.path(device)):
+                    yield from fake_neighbours.seen(device, path)
 
     def _over(self, device: Device | None) -> str | None:
         """Return the path of the link of ours that a route leaves by."""
@@ -173,12 +240,14 @@ class View:
         mine = {id(one) for one in host.devices.values()} - {id(one) for one in others.values()}
         hops = [hop for hop in host.routes.values() if id(hop.device) not in mine]
         out = sorted((hop for hop in hops if hop.destination in ("0.0.0.0/0", "::/0") and hop.device), key=_preference)
+        hops = [hop for hop in hops if hop.metric not in FENCES]
         prefixes = {hop.destination for hop in hops if hop not in out and hop.destination not in ("0.0.0.0/0", "::/0")}
         prefixes |= {_prefix(address) for one in others.values() for address in one.addresses if one.up}
-        routers = [name for name in others if sysctls.get(f"net.ipv6.conf.{name}.accept_ra") == "1"]
+        loose = [name for name, one in others.items() if not one.master]
+        routers = [name for name in loose if sysctls.get(f"net.ipv6.conf.{name}.accept_ra") == "1"]
         guard = self._kernel.tables.get(("inet", GUARD_TABLE))
         return Facts(
-            links={name: _host_link(one) for name, one in others.items()},
+            links={name: self._as_found(_host_link(one)) for name, one in others.items()},
             default_link=out[0].device.name if out and out[0].device else None,
             routes=tuple(sorted(prefixes)),
             nameservers=nameservers,
@@ -189,7 +258,22 @@ class View:
             forwarding_ipv6=sysctls["net.ipv6.conf.all.forwarding"] == "1",
             accept_ra=tuple(routers),
             guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
+            uppers=tuple(self._uppers()),
         )
+
+    def _uppers(self) -> Iterator[Upper]:
+        """Yield the links of others that stand on links of the host."""
+        places = {space.cookie: f"netns:{name}" for name, space in self._kernel.names.items()}
+        for space in self._kernel.spaces():
+            for one in space.devices.values():
+                if one.parent and one.parent.space is self._kernel.host and self.path(one) is None:
+                    options = dict(one.options)
+                    yield Upper(one.name, one.kind, one.parent.name, places.get(space.cookie, ""), options)
+
+    def _as_found(self, link: HostLink) -> HostLink:
+        """Return a link as it is without what this project has done to it."""
+        up = self.found_up.get(link.name)
+        return link if up is None else replace(link, up=up, master=None)
 
     def _inner(self, device: Device) -> bool:
         return self.path(device.peer) is not None
@@ -206,10 +290,15 @@ class View:
                         yield Key("address", f"{path} {address}"), "somebody else gave that address to the link"
                 if self.path(device) is None and not self._inner(device):
                     yield Key("link", f"{symbol} {device.name}"), f"a {device.kind} that netapply did not make"
+                    if device.kind == "vxlan" and symbol == HOST:
+                        yield fake_neighbours.claim(device), f"the link {device.name} has it"
+                    yield from fake_wireguard.taken(device) if symbol == HOST else ()
             for hop in space.routes.values():
-                if hop.protocol != ROUTE_PROTOCOL:
+                if not self._own_route(space, hop):
                     route = Route(symbol, hop.destination, metric=hop.metric)
-                    yield route.key, "a route that netapply did not make"
+                    whose = "of another project" if hop.protocol == ROUTE_PROTOCOL else "that netapply did not make"
+                    yield route.key, f"a route {whose}"
+        yield from ((one.key, "somebody else made it") for one, ours in self._ways() if not ours)
         for container, reference in self._scope.sandboxes.items():
             found = self.places.get(container)
             if reference.create and found and not (found.devices["lo"].alias or "").startswith(ALIAS + self.project):
@@ -219,11 +308,24 @@ class View:
                 yield NftTable(family, name, "").key, "a table that netapply did not make"
 
 
-def _host_link(device: Device) -> HostLink:
+def _owner(device: Device) -> str | None:
+    """Return the project whose mark a link bears."""
     alias = device.alias or ""
-    owner = alias.removeprefix(ALIAS).partition("/")[0] if alias.startswith(ALIAS) else None
-    master = device.master.name if device.master else None
-    return HostLink(device.name, device.kind, device.mtu, device.up, owner, tuple(device.addresses), master)
+    return alias.removeprefix(ALIAS).partition("/")[0] if alias.startswith(ALIAS) else None
+
+
+def _host_link(device: Device) -> HostLink:
+    return HostLink(
+        device.name,
+        device.kind,
+        device.mtu,
+        device.up,
+        _owner(device),
+        tuple(device.addresses),
+        device.master.name if device.master else None,
+        tuple(hop.destination for hop in device.space.routes.values() if hop.device is device),
+        bool(device.options.get("vlan_filtering")),
+    )
 
 
 def _preference(hop: Hop) -> tuple[bool, int]:

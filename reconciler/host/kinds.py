@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..resources import Option
 from .netlink import Picker, attribute
@@ -44,6 +45,16 @@ def u32(number: int, initial: int | None = None, scale: int = 1) -> Field:
     )
 
 
+def u16(number: int, initial: int | None = None) -> Field:
+    """Return a number in a u16."""
+    return Field(
+        number,
+        lambda value: struct.pack("=H", int(value)),
+        lambda payload: int.from_bytes(payload, sys.byteorder),
+        initial,
+    )
+
+
 def choice32(number: int, words: Mapping[str, int]) -> Field:
     """Return one of some words, each a number in a u32."""
     names = {value: word for word, value in words.items()}
@@ -55,6 +66,30 @@ def choice32(number: int, words: Mapping[str, int]) -> Field:
     return Field(number, lambda word: struct.pack("=I", words[str(word)]), unpack)
 
 
+def choice(number: int, words: Mapping[str, int], initial: Option | None = None, *, network: bool = False) -> Field:
+    """Return one of some words, each a number in a u16, in `network` order where it is said."""
+    order: Literal["little", "big"] = "big" if network else sys.byteorder
+    names = {value: word for word, value in words.items()}
+
+    def unpack(payload: bytes) -> Option:
+        value = int.from_bytes(payload, order)
+        return names.get(value, value)
+
+    return Field(number, lambda word: words[str(word)].to_bytes(2, order), unpack, initial)
+
+
+def be16(number: int) -> Field:
+    """Return a number in two bytes in network order."""
+    return Field(number, lambda value: int(value).to_bytes(2, "big"), lambda payload: int.from_bytes(payload, "big"))
+
+
+def address(number: int, family: int) -> Field:
+    """Return an address of a family, AF_INET or AF_INET6, in network order."""
+    return Field(
+        number, lambda text: socket.inet_pton(family, str(text)), lambda payload: socket.inet_ntop(family, payload)
+    )
+
+
 Fields = Mapping[str, Field]
 
 KINDS: Mapping[str, Fields] = {
@@ -63,17 +98,48 @@ KINDS: Mapping[str, Fields] = {
         "stp_state": flag32(5, False),
         "vlan_filtering": flag(7, False),
         "mcast_snooping": flag(23, True),
+        "vlan_default_pvid": u16(39, 1),
+    },
+    "dummy": {},
+    "ipvlan": {  # IFLA_IPVLAN_*
+        "mode": choice(1, {"l2": 0, "l3": 1, "l3s": 2}),
+        "flag": choice(2, {"bridge": 0, "private": 1, "vepa": 2}),
     },
     "macvlan": {  # IFLA_MACVLAN_*
         "mode": choice32(1, {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16}),
         "bc_queue_len": u32(7, 1000),
     },
     "veth": {},
+    "vlan": {  # IFLA_VLAN_*
+        "id": u16(1),
+        "protocol": choice(5, {"802.1q": 0x8100, "802.1ad": 0x88A8}, "802.1q", network=True),
+    },
+    "vxlan": {  # IFLA_VXLAN_*; of the two addresses a link has one
+        "id": u32(1),
+        "local": address(4, socket.AF_INET),
+        "learning": flag(7, True),
+        "port": be16(15),
+        "local6": address(17, socket.AF_INET6),
+    },
+    "wireguard": {},  # what it has, it has by generic netlink: `reconciler.host.wireguard`
 }
 """The options of each kind of link that netapply makes (IFLA_INFO_DATA of linux/if_link.h)."""
 
-PORT: Fields = {"hairpin": flag(4, False), "isolated": flag(33, False)}
+PORT: Fields = {
+    "hairpin": flag(4, False),
+    "learning": flag(8, True),
+    "flood": flag(9, True),
+    "mcast_flood": flag(27, True),
+    "bcast_flood": flag(30, True),
+    "neigh_suppress": flag(32, False),
+    "isolated": flag(33, False),
+}
 """The options of a bridge's port (IFLA_BRPORT_* of linux/if_link.h)."""
+
+
+def vxlan_link(index: int) -> bytes:
+    """Return the option (IFLA_VXLAN_LINK) for what a VXLAN link stands on; other kinds have that outside of theirs."""
+    return attribute(3, struct.pack("=I", index))
 
 
 def special(fields: Fields, options: Mapping[str, Option]) -> dict[str, Option]:

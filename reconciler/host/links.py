@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 
+from .. import lacking
 from ..errors import HostLacks, NetapplyError, OperationFailed
 from ..naming import digest
-from ..resources import HOST, LINK_GROUP, Link, Option, Peer, value_of
+from ..resources import HOST, LINK_GROUP, VLANS, Link, Option, Peer, value_of
 from . import kinds, marks, namespaces, rtnetlink, sysctl
 from .namespaces import Trap
 from .netlink import Answer, Socket
@@ -59,12 +60,15 @@ def _creation(inventory: Inventory, link: Link, name: str, descriptor: int | Non
             name=peer.name, mtu=peer.mtu, mac=peer.mac, group=LINK_GROUP, netns_fd=descriptor, one_queue=True
         )
         options, descriptor = rtnetlink.veth_peer(other), None
+    parent = _index(inventory, link.parent) if link.parent else None
+    if link.kind == "vxlan" and parent:
+        options, parent = options + kinds.vxlan_link(parent), None
     return rtnetlink.link(
         name=name,
         mtu=None if link.kind == "bridge" else link.mtu,  # a bridge keeps one that is set, not one that it is born with
         mac=link.mac,
         group=LINK_GROUP,
-        parent=_index(inventory, link.parent) if link.parent else None,
+        parent=parent,
         netns_fd=descriptor,
         one_queue=link.peer is not None,
         kind=link.kind,
@@ -79,6 +83,8 @@ def _first_settings(inventory: Inventory, link: Link, index: int, inner: int, al
     mtu = link.mtu if link.kind == "bridge" else None
     body = rtnetlink.link(index=index, name=rename, alias=alias, master=master, mtu=mtu, ipv6=_unless_true(link.ipv6))
     yield Send(link.sandbox, rtnetlink.set_link(body), what)
+    if link.master and VLANS in link.tags:
+        yield _out_of_vlans(index, what)
     port = kinds.encode(kinds.PORT, kinds.special(kinds.PORT, link.port))
     if link.peer is None:
         yield from _set_sysctls(link.sandbox, link.name, link.sysctls)
@@ -91,6 +97,13 @@ def _first_settings(inventory: Inventory, link: Link, index: int, inner: int, al
         yield from _set_sysctls(peer.sandbox, peer.name, link.sysctls)
         if peer.up:
             yield Send(peer.sandbox, rtnetlink.set_link(rtnetlink.link(index=inner, up=True)), whose)
+
+
+def _out_of_vlans(index: int, what: str) -> Send:
+    """Return the step that takes a new port out of the VLAN which its bridge gives to all."""
+    from . import vlans
+
+    return Send(HOST, vlans.empty(index), what)
 
 
 def _unless_true(ipv6: bool | None) -> bool | None:
@@ -110,6 +123,8 @@ def update(inventory: Inventory, before: Link, after: Link, fields: Sequence[str
     marked = bool(settings) or "tags" in fields
     if outer or marked:
         yield from _update_end(inventory, ends.sandbox, ends.ifindex, before, after, outer, alias)
+    if VLANS in after.tags and after.master and ("master" in fields or VLANS not in before.tags):
+        yield [_out_of_vlans(ends.ifindex, f"link {after.name}")]
     if after.peer and before.peer and (inner or marked):
         if not ends.inner_ifindex:
             raise OperationFailed(f"the other end of {after.name} is lost (ENODEV)", errno.ENODEV)
@@ -254,6 +269,6 @@ def _encoded(kind: str, options: Mapping[str, Option]) -> bytes:
 
 
 def _lacking(link: Link, what: str, answer: Answer) -> HostLacks | OperationFailed:
-    if "Unknown device type" in answer.text:
-        return HostLacks(f"the kernel has no links of kind {link.kind}; load its module (modprobe {link.kind})")
+    if answer.text == rtnetlink.UNKNOWN_KIND:
+        return HostLacks(f"the kernel makes no links of kind {link.kind}; {lacking.mend(link.kind)}")
     return OperationFailed(f"{what}: {answer.reason}", answer.errno)

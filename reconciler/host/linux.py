@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
 from ..errors import HostLacks
 from ..firewall import FAMILY, table_name
 from ..plan import Change
-from ..resources import GUARD_TABLE, Key, NftTable, Resource, State, state, within
-from . import Observation, Result, Scope, applying, facts, looking, namespaces, nft
+from ..resources import GUARD_TABLE, Delegated, Key, NftTable, Resource, State, state, within
+from . import Observation, Result, Scope, applying, delegates, facts, looking, namespaces, nft, rtnetlink
 from .locking import locked
 from .namespaces import Trap
 from .netlink import Socket
@@ -31,6 +31,8 @@ class LinuxHost:
         self._trap = trap
         self._opened: tuple[int, Socket, Sandboxes] | None = None
         self._inventory: Inventory | None = None
+        self._kinds: dict[str, bool] = {}
+        self._keys: dict[str, bytes] = {}
 
     def observe(self, scope: Scope) -> Observation:
         """See `reconciler.host.Host.observe`."""
@@ -40,14 +42,66 @@ class LinuxHost:
         texts = _tables(scope.project)
         found: list[Resource] = [*view.resources(), *facts.settings(view), *facts.tables_of(scope.project, texts)]
         self._inventory = sandboxes.inventory = view.inventory
-        return Observation(state(found), facts.facts(view, texts))
+        more: Mapping[Key, str] = {}
+        if any(row.kind == "vxlan" for look in view.everywhere() for row in look.links):
+            from . import neighbours
+
+            ways = neighbours.seen(door, view)
+            found, more = [*found, *ways.resources], ways.taken
+        if any(row.kind == "wireguard" for row in looks.host.links):
+            from . import wireguard
+
+            ends = wireguard.seen(view)
+            found, more = [*found, *ends.resources], {**more, **ends.taken}
+        known = facts.facts(view, texts, more)
+        if delegates.recorded(view.looks.host.cookie, scope.project):
+            from .delegates.observing import kept
+
+            of_plugins = kept(view)
+            found = [*found, *of_plugins.resources]
+            strangers = {key: what for key, what in known.taken.items() if key not in of_plugins.interfaces}
+            known = replace(known, taken=strangers)
+        return Observation(state(found), known)
+
+    def addresses(self) -> frozenset[str]:
+        """See `reconciler.host.Host.addresses`."""
+        _, door, _ = self._open()
+        rows = map(rtnetlink.address_row, door.dump(rtnetlink.GETADDR, rtnetlink.all_addresses()))
+        return frozenset(row.address.partition("/")[0] for row in rows)
 
     def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
         """See `reconciler.host.Host.observe_near`."""
         home, door, _ = self._open()
         near = Scope(scope.project, {name: scope.sandboxes[name] for name in containers})
         looks = namespaces.in_a_thread(lambda: looking.look_near(home, door, near.sandboxes))
-        return within(state([*View(looks, near).resources()]), containers)
+        view = View(looks, near)
+        found: list[Resource] = [*view.resources()]
+        if delegates.recorded(view.looks.host.cookie, scope.project):
+            from .delegates.observing import kept
+
+            found += kept(view, containers).resources
+        return within(state(found), containers)
+
+    def lacking(self, kinds: Collection[str]) -> Collection[str]:
+        """See `reconciler.host.Host.lacking`."""
+        if untried := [kind for kind in kinds if kind not in self._kinds]:
+            from . import probing
+
+            refused = probing.lacking(untried)
+            self._kinds |= {kind: kind not in refused for kind in untried}
+        return [kind for kind in kinds if not self._kinds[kind]]
+
+    def make_key(self, path: str) -> bool:
+        """See `reconciler.host.Host.make_key`."""
+        from . import keyfiles
+
+        return keyfiles.create(path)
+
+    def public_key(self, path: str) -> str:
+        """See `reconciler.host.Host.public_key`."""
+        from . import keyfiles
+
+        return keyfiles.public_key(path)
 
     def canonical(self, desired: State) -> State:
         """See `reconciler.host.Host.canonical`."""
@@ -55,6 +109,10 @@ class LinuxHost:
         for key, resource in desired.items():
             if isinstance(resource, NftTable):
                 resource = replace(resource, text=nft.canonical(resource.text))  # noqa: PLW2901
+            elif isinstance(resource, Delegated):
+                from .delegates.jobs import speaker
+
+                resource = speaker(resource.protocol).ready(resource)  # noqa: PLW2901
             result[key] = resource
         return result
 
@@ -65,6 +123,7 @@ class LinuxHost:
         home, door, sandboxes = self._open()
         namespaces.raise_descriptor_limit()
         runner = Runner(home, door, self._inventory.places, self._trap)
+        runner.keys = self._keys
         yield from applying.apply(changes, self._inventory, sandboxes, runner, 1 if self._trap else applying.MOST)
 
     def lock(self, timeout: float) -> AbstractContextManager[None]:
@@ -73,6 +132,7 @@ class LinuxHost:
 
     def release(self) -> None:
         """See `reconciler.host.Host.release`."""
+        self._keys.clear()
         if self._opened:
             self._opened[2].release()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..errors import OperationFailed
 from ..networks import SandboxRef
+from ..resources import VLANS
 from ..sandboxes import Pending, place
 from . import marks, namespaces, rtnetlink, sysctl
 from .marks import Mark
@@ -24,7 +25,8 @@ class Look:
 
     `reference` says where it was found ("netns:web", "pid:42", "" for the host's). `host_nsid` is the number by which
     it knows the host's namespace, None where it knows none or nobody had to ask. `sysctls` are the values of links'
-    settings that a mark names, by the link's index.
+    settings that a mark names, by the link's index, `vlans` those of bridges and ports if a mark says that some are
+    netapply's: number, whether it is the one of frames without a tag, and whether its frames go out without one.
     """
 
     cookie: int
@@ -34,6 +36,7 @@ class Look:
     addresses: Sequence[AddressRow] = ()
     routes: Sequence[RouteRow] = ()
     sysctls: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    vlans: Mapping[int, Sequence[tuple[int, bool, bool]]] = field(default_factory=dict)
     host_nsid: int | None = None
     busy: bool = False
     containers: list[str] = field(default_factory=list)
@@ -94,6 +97,7 @@ def look_near(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) -> L
     ends = _links_at(door, {row.below for look in looks.others for row in look.links if row.below_nsid is not None})
     masters = _links_at(door, {row.master for row in ends} - {row.ifindex for row in ends} - {0})
     looks.host.links = [*ends, *masters]
+    looks.host.vlans = _vlans(door, [found for row in ends if row.alias and (found := marks.mark(row.alias))])
     return looks
 
 
@@ -196,8 +200,10 @@ def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole
         for row, found in marked
         if found.sysctls and (home is not None or row.kind != "veth")  # those of a pair are the inner end's
     }
+    if home is None:
+        look.vlans = _vlans(door, [found for _, found in marked])
     if home is not None and any(
-        (row.group or row.alias) and row.below_nsid is not None and not (whole and row.kind == "veth") for row in links
+        row.below_nsid is not None and (row.kind != "veth" or (not whole and (row.group or row.alias))) for row in links
     ):
         look.host_nsid = rtnetlink.nsid(door.send([rtnetlink.get_nsid(home)])[0].echo)
     return look
@@ -220,6 +226,15 @@ def _routes(door: Socket, host: bool) -> list[RouteRow]:
         if host or rtnetlink.protocol_of_route(body) != rtnetlink.KERNEL_PROTOCOL
     )
     return [row for row in rows if row]
+
+
+def _vlans(door: Socket, found: Sequence[Mark]) -> Mapping[int, Sequence[tuple[int, bool, bool]]]:
+    """Return the VLANs of all bridges and ports by index, if one of the marks says that some are netapply's."""
+    if not any(VLANS in mark.tags for mark in found):
+        return {}
+    from . import vlans
+
+    return dict(map(vlans.row, door.dump(rtnetlink.GETLINK, vlans.all_ports())))
 
 
 def _settings(link: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,10 @@ SCRATCH_GROUPS = range(LINK_GROUP + 1, LINK_GROUP + 16)
 GROUPS = frozenset((LINK_GROUP, *SCRATCH_GROUPS))
 """Groups of ours: a link in one that has no alias is half-made, or was about to be deleted."""
 
+OF_PLUGINS = "netapply-plugin:"
+"""How the alias of an interface begins that a plugin made for netapply, followed by PROJECT/PATH. By it nothing is ever
+deleted: it only says that no stranger is in the way where the plugin's record is lost."""
+
 _HOST = "host="
 
 LONGEST = 255

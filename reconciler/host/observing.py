@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..resources import HOST, ROUTE_PROTOCOL, Address, Link, Netns, Peer, Resource, Route
+from ..naming import fence_metric
+from ..resources import (
+    FENCES,
+    HOST,
+    ROUTE_PROTOCOL,
+    UPLINK,
+    VLANS,
+    Address,
+    BridgeVlan,
+    Link,
+    Netns,
+    Peer,
+    Port,
+    Resource,
+    Route,
+)
 from . import Scope, kinds, marks
 from .looking import Look, Looks
 from .marks import Mark
@@ -35,7 +50,7 @@ class Inventory:
 
     `host` is the cookie of the host's namespace, `places` are namespaces by sandbox (the host's is not among them),
     `links` those of ours by path, `foreign` the indexes of the host's other links by name. `misplaced` are the paths of
-    links that are in a scratch group.
+    links that are in a scratch group, `collected` the networks whose plugins were asked for leftovers.
     """
 
     project: str
@@ -44,6 +59,7 @@ class Inventory:
     links: dict[str, Ends] = field(default_factory=dict)
     foreign: dict[str, int] = field(default_factory=dict)
     misplaced: list[str] = field(default_factory=list)
+    collected: set[str] = field(default_factory=set)
 
 
 class _Own(NamedTuple):
@@ -64,6 +80,8 @@ class View:
     inventory: Inventory = field(init=False)
     paths: dict[tuple[int, int], str] = field(default_factory=dict)
     """The path of the link whose end has that index in the namespace with that cookie."""
+    found_up: dict[str, bool] = field(default_factory=dict)
+    """The links of others that are ports of our bridges because a manifest says so, and whether they were up before."""
 
     def __post_init__(self) -> None:
         self.inventory = Inventory(self.scope.project, self.looks.host.cookie)
@@ -72,7 +90,12 @@ class View:
     def resources(self) -> Iterator[Resource]:
         """Yield what there is of the project in namespaces: sandboxes, links, addresses and routes."""
         yield from self._sandboxes()
-        yield from self._links()
+        links = list(self._links())
+        yield from links
+        if any(link.tags for link in links):
+            ports = list(self._ports(links))
+            yield from ports
+            yield from self._vlans(links, ports)
         yield from self._addresses()
         yield from self._routes()
 
@@ -102,7 +125,7 @@ class View:
         for look in self.looks.others:
             if look.containers:
                 continue
-            found, name = self.marked(look), f"@{look.cookie}"
+            found, name = self.marked(look), f"@{_name_of(look)}"
             if found and found.path not in places and found.path not in self.scope.sandboxes:
                 name = found.path
             self.symbols[look.cookie] = name
@@ -256,6 +279,27 @@ class View:
             return None
         return f"/{name}" if cookie == self.looks.host.cookie else f"/{self.symbols[cookie]}/{name}"
 
+    # --- what is in our bridges
+
+    def _ports(self, links: Iterable[Link]) -> Iterator[Port]:
+        """Yield the links of others that are in our bridges because a manifest says so: the bridges' tags name them."""
+        for link in links:
+            for name, found_up in Port.tagged(link.tags):
+                bridge, index = self.inventory.links[link.path].ifindex, self.inventory.foreign.get(name)
+                row = next((row for row in self.looks.host.links if row.ifindex == index), None)
+                if row and row.master == bridge:
+                    path = link.path + UPLINK
+                    self.found_up[name] = found_up
+                    self.inventory.links[path] = Ends(HOST, row.ifindex, HOST, row.ifindex)
+                    yield Port(path, name, link.path, row.up, found_up)
+
+    def _vlans(self, links: Iterable[Link], ports: Iterable[Port]) -> Iterator[BridgeVlan]:
+        """Yield the VLANs of bridges and ports whose tags say that they are netapply's."""
+        ours = [link.path for link in links if VLANS in link.tags]
+        for path in (*ours, *(port.path for port in ports if port.master in ours)):
+            for row in self.looks.host.vlans.get(self.inventory.links[path].ifindex, ()):
+                yield BridgeVlan(path, *row)
+
     # --- addresses and routes
 
     def _addresses(self) -> Iterator[Address]:
@@ -279,15 +323,32 @@ class View:
                     yield found
 
     def own_route(self, look: Look, row: RouteRow) -> Route | None:
-        """Return a route as one of ours: by its link, or by its namespace if it leads nowhere."""
+        """Return a route as one of ours: by its link, or if it leads nowhere by what else of ours is there."""
+        if row.metric in FENCES and look is self.looks.host:  # unicast: by a link of others, straight to another host
+            own = row.metric == fence_metric(self.scope.project)
+            return Route(HOST, row.destination, row.via, metric=row.metric, type=row.type) if own else None
         if row.type != "unicast":
-            if not look.containers and not self._made(look):
+            has_link = any((look.cookie, one.ifindex) in self.paths for one in look.links)
+            if not look.containers and not self._made(look) and not has_link:
                 return None
-            return Route(self.symbols[look.cookie], row.destination, None, None, row.metric, row.type)
+            sandbox = self.symbols[look.cookie]
+            return Route(sandbox, row.destination, None, None, row.metric, row.type, self._is_shared(look))
         path = self.paths.get((look.cookie, row.link))
         if path is None:
             return None
-        return Route(self.sandbox_of(look, path), row.destination, row.via, path, row.metric)
+        sandbox = self.sandbox_of(look, path)
+        return Route(sandbox, row.destination, row.via, path, row.metric, onlink=row.onlink)
+
+    def _is_shared(self, look: Look) -> bool:
+        """Whether another project has something in a namespace, or made it."""
+        found = (marks.mark(row.alias) for row in look.links)
+        return any(one.project != self.scope.project for one in found if one)
+
+
+def _name_of(look: Look) -> str | int:
+    """Return what a namespace that no container is in is called by: its name if it has one that is no number."""
+    kind, _, name = look.reference.partition(":")
+    return name if kind == "netns" and not name.isdecimal() else look.cookie
 
 
 def _leads_to_host(look: Look, row: LinkRow) -> bool:

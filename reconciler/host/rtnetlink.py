@@ -24,6 +24,9 @@ IFF_UP = 1
 LOOPBACK = 1
 """The index of `lo` in every namespace (LOOPBACK_IFINDEX of net/flow.h)."""
 
+UNKNOWN_KIND = "Unknown device type"
+"""The kernel's words for a kind of link that it does not make (EOPNOTSUPP, net/core/rtnetlink.c)."""
+
 GEN_MODE_NONE = 1
 """IN6_ADDR_GEN_MODE_NONE: the kernel makes no link-local address by itself."""
 
@@ -34,6 +37,7 @@ MAIN_TABLE = 254
 KERNEL_PROTOCOL = 2
 
 _SCOPE_LINK, _SCOPE_NOWHERE = 253, 255
+_ONLINK = 4  # RTNH_F_ONLINK
 _ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _ROUTE_NUMBERS = {word: number for number, word in _ROUTE_TYPES.items()}
 
@@ -46,6 +50,7 @@ _ONE = _U32.pack(1)
 _LINK_PICKER = Picker(1, 3, 4, 5, 10, 18, 20, 26, 27, 37, 52, start=16)  # IFLA_*
 _ALIAS_PICKER = Picker(20, start=16)
 _INFO_PICKER = Picker(1, 2, 4, 5)  # IFLA_INFO_*
+_VXLAN_PICKER = Picker(3)  # IFLA_VXLAN_LINK
 _FAMILY_PICKER = Picker(socket.AF_INET6)
 _INET6_PICKER = Picker(2, 8)  # IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE
 _ADDRESS_PICKER = Picker(1, 2, 11, start=8)  # IFA_*
@@ -214,6 +219,9 @@ def link_row(body: bytes) -> LinkRow:
     found = _LINK_PICKER.pick(body)
     get, number = found.get, _number
     kind, data, port_data = _link_kind(found[18]) if 18 in found else ("", b"", b"")
+    below = number(get(5, b""))
+    if kind == "vxlan":
+        below = number(_VXLAN_PICKER.pick(data).get(3, b""))
     return LinkRow(  # in the order of its fields, which is quicker than by name
         index,
         flags,
@@ -224,7 +232,7 @@ def link_row(body: bytes) -> LinkRow:
         number(get(27, b"")),
         _text(get(20, b"")),
         number(get(10, b"")),
-        number(get(5, b"")),
+        below,
         number(found[37]) if 37 in found else None,
         data,
         port_data,
@@ -313,7 +321,14 @@ def address_row(body: bytes) -> AddressRow:
 
 
 def route(
-    destination: str, *, via: str | None, link: int | None, metric: int, kind: str = "unicast", delete: bool = False
+    destination: str,
+    *,
+    via: str | None,
+    link: int | None,
+    metric: int,
+    kind: str = "unicast",
+    onlink: bool = False,
+    delete: bool = False,
 ) -> bytes:
     """Return the body of a message about a route of ours in the main table. `link` is the index of where it leaves."""
     family, packed, length = _prefix(destination)
@@ -323,7 +338,8 @@ def route(
     elif family == socket.AF_INET and kind == "unicast" and via is None:
         scope = _SCOPE_LINK
     number = _ROUTE_NUMBERS[kind]
-    body = _ROUTE.pack(family, length, 0, 0, MAIN_TABLE, ROUTE_PROTOCOL, scope, number, 0)
+    flags = _ONLINK if onlink else 0
+    body = _ROUTE.pack(family, length, 0, 0, MAIN_TABLE, ROUTE_PROTOCOL, scope, number, flags)
     if length:
         body += attribute(1, packed)
     if via is not None:
@@ -359,6 +375,7 @@ class RouteRow(NamedTuple):
     metric: int
     type: str
     protocol: int
+    onlink: bool = False
 
 
 def protocol_of_route(body: bytes) -> int:
@@ -383,6 +400,7 @@ def route_row(body: bytes) -> RouteRow | None:
         _U32.unpack(found[6])[0] if 6 in found else 0,
         _ROUTE_TYPES.get(number, str(number)),
         protocol,
+        bool(flags & _ONLINK),
     )
 
 

@@ -51,11 +51,13 @@ def failure(what: str, answer: Answer) -> NetapplyError:
 class Runner:
     """Runs tasks. `home` is a descriptor of the host's namespace, `door` a socket in it, `places` are the sandboxes.
 
-    With a trap, messages go one by one, so that what it does happens between two of them.
+    With a trap, messages go one by one, so that what it does happens between two of them. `keys` are private keys of
+    WireGuard links by their public ones, for rolling back; they are in no other value.
     """
 
     def __init__(self, home: int, door: Socket, places: Mapping[str, Place], trap: Trap | None) -> None:
         self._home, self._door, self._places, self._trap = home, door, places, trap
+        self.keys: dict[str, bytes] = {}
 
     def run(self, tasks: Sequence[Task]) -> list[NetapplyError | None]:
         """Run the tasks to their ends and return what became of each."""
@@ -96,16 +98,20 @@ class Runner:
                     failures.setdefault(number, result)
         return {number: failures.get(number, answers[number]) for number in steps}
 
+    def place(self, sandbox: str) -> Place:
+        """Return where a sandbox is. Raises OperationFailed."""
+        place = self._places.get(sandbox)
+        if place is None:
+            raise OperationFailed(f"container {sandbox} has no network namespace", errno.ENOENT)
+        return place
+
     @contextmanager
     def inside(self, sandbox: str) -> Iterator[Socket]:
         """Be in a sandbox, with a socket to its kernel side. Raises OperationFailed, NotPermitted."""
         if sandbox == HOST:
             yield self._door
             return
-        place = self._places.get(sandbox)
-        if place is None:
-            raise OperationFailed(f"container {sandbox} has no network namespace", errno.ENOENT)
-        with namespaces.entered(place, self._home) as door:
+        with namespaces.entered(self.place(sandbox), self._home) as door:
             yield door
 
     def _make(self, steps: Sequence[Step], door: Socket) -> list[Answer | NetapplyError]:
@@ -143,7 +149,7 @@ class Runner:
         return answers
 
 
-_VERBS = {16: "set", 17: "delete", 20: "set", 21: "delete", 24: "set", 25: "delete"}
+_VERBS = {16: "set", 17: "delete", 20: "set", 21: "delete", 24: "set", 25: "delete", 28: "set", 29: "delete"}
 
 
 def _advance(task: Task, answers: Sequence[Answer] | NetapplyError | None) -> Sequence[Step]:

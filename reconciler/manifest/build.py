@@ -7,8 +7,9 @@ from typing import Any
 
 from ..errors import Position, Problem
 from ..networks import SandboxRef, StaticRoute
+from ..resources import Option
 from . import ip
-from .model import AddressPool, ContainerSpec, EndpointSpec, IpamConfig, Manifest, NetworkSpec
+from .model import AddressPool, ContainerSpec, EndpointSpec, HostSpec, IpamConfig, Manifest, NetworkSpec
 from .tree import Map, Place, Seq
 
 
@@ -41,7 +42,17 @@ def build(root: Map, texts: Mapping[str, str], faulty: set[tuple[str, str]], pro
         position=lambda *path: locate(root, path),
         default_address_pools=tuple(builder.pools(root.get("default_address_pools") or _NONE)),
         sources=texts,
+        hosts=dict(builder.hosts(root.get("hosts") or _EMPTY, faulty)),
     )
+
+
+def _options(node: Mapping[str, Any]) -> dict[str, Option]:
+    """Return a driver's options: each one value, as JSON where it is a mapping or a list."""
+    if not any(isinstance(value, Map | Seq) for value in node.values()):
+        return dict(node)
+    from .nested import option  # and json, which few manifests need
+
+    return {name: option(value) for name, value in node.items()}
 
 
 _EMPTY = Map(("", 1, 1))
@@ -80,7 +91,7 @@ class _Builder:
         return NetworkSpec(
             name=name,
             driver=node.get("driver", "bridge"),
-            driver_opts=dict(node.get("driver_opts") or {}),
+            driver_opts=_options(node.get("driver_opts") or {}),
             enable_ipv4=node.get("enable_ipv4", True),
             enable_ipv6=node.get("enable_ipv6", any(":" in config.subnet for config in ipam)),
             internal=node.get("internal", False),
@@ -117,13 +128,23 @@ class _Builder:
             if base := self.prefix(node, "base"):
                 yield AddressPool(base, node["size"])
 
+    def hosts(self, nodes: Map, faulty: set[tuple[str, str]]) -> Iterator[tuple[str, HostSpec]]:
+        for name, node in nodes.items():
+            has_one = bool(node) and "address" in node
+            found = self.address(node["address"], node.value_at["address"], "address") if has_one else None
+            if found:
+                more = ("public_key", "private_key_file", "wireguard_port")
+                yield name, HostSpec(name, found, **{key: node[key] for key in more if key in node})
+            else:
+                faulty.add(("hosts", name))
+
     def container(self, name: str, node: Map, in_host: frozenset[str]) -> ContainerSpec:
-        networks = node.get("networks") or _EMPTY
+        networks, host = node.get("networks") or _EMPTY, node.get("host")
         if isinstance(networks, Seq):
-            endpoints = tuple(EndpointSpec(name, network) for network in networks)
+            endpoints = tuple(EndpointSpec(name, network, host=host) for network in networks)
         else:
             endpoints = tuple(
-                self.endpoint(name, network, one) if one else EndpointSpec(name, network)
+                self.endpoint(name, network, one, host) if one else EndpointSpec(name, network, host=host)
                 for network, one in networks.items()
             )
         sandbox = node.get("sandbox")
@@ -134,9 +155,9 @@ class _Builder:
             ref = SandboxRef("pid", str(sandbox["pid"]))
         else:
             ref = SandboxRef("netns", sandbox["netns"], sandbox.get("create", True))
-        return ContainerSpec(name, ref, endpoints, _pairs(node.get("labels")))
+        return ContainerSpec(name, ref, endpoints, _pairs(node.get("labels")), host)
 
-    def endpoint(self, container: str, network: str, node: Map) -> EndpointSpec:
+    def endpoint(self, container: str, network: str, node: Map, host: str | None) -> EndpointSpec:
         mac = node.get("mac_address")
         return EndpointSpec(
             container=container,
@@ -147,7 +168,8 @@ class _Builder:
             interface_name=node.get("interface_name"),
             gw_priority=node.get("gw_priority", 0),
             sysctls=self.sysctls(node["sysctls"]) if node.get("sysctls") else {},
-            driver_opts=dict(node.get("driver_opts") or {}),
+            driver_opts=_options(node.get("driver_opts") or {}),
+            host=host,
         )
 
     def addresses(self, node: Map, family: int) -> Iterator[str]:

@@ -7,66 +7,23 @@ a number where a number is. yes, no, on and off become truth values where nothin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-from ..errors import Position, Problem
+from . import checks
+from .checks import CLASSES, INVALID, Check, Schema, Walk, ecma
 from .tree import BROKEN, Map, Place, Plain, Seq, core
 
-Schema: TypeAlias = Mapping[str, Any]
-
-INVALID: Any = object()
-"""What a check returns for a value that the tree must not keep."""
-
-
-class Walk:
-    """What is found on one walk: the problems, and `faulty`, as (id() of a mapping, key), whose values have some.
-
-    `options` are the checks of driver_opts by driver, None for one that there is not.
-    """
-
-    __slots__ = ("faulty", "options", "problems")
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        self.faulty: set[tuple[int, str]] = set()
-        self.options: dict[str, Check | None] = {}
-
-    def add(self, at: Place, what: str, mend: str = "") -> None:
-        self.problems.append(Problem(Position(*at), what, mend))
-
-
-Check: TypeAlias = Callable[[Any, Place, str, Walk], Any]
-"""(value, its place, the key that it is under, walk) -> the typed value, or INVALID."""
-
-_CLASSES: dict[str, tuple[type, ...]] = {
-    "object": (Map,),
-    "array": (Seq,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
-_NOUNS = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-}
 _ANNOTATIONS = {
     *("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "format"),
     *("patternErrorMessage", "errorMessage", "markdownDescription", "$schema", "$id", "$defs"),
 }
+
 _KEYWORDS = {
     *("type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum", "items", "minItems"),
     *("maxItems", "uniqueItems", "properties", "required", "additionalProperties", "patternProperties"),
     *("propertyNames", "minProperties", "dependentRequired", "oneOf", "not", "$ref"),
 }
-_TRUTH = {"yes": True, "on": True, "no": False, "off": False}
 
 
 def compiled(schema: Schema, defs: Mapping[str, Check] | None = None) -> Check:
@@ -76,12 +33,20 @@ def compiled(schema: Schema, defs: Mapping[str, Check] | None = None) -> Check:
         return _reference(schema["$ref"].removeprefix("#/$defs/"), defs)
     if not _is_ours(schema):
         return _foreign(schema)
-    types = _types(schema)
-    settle = _settling(schema, types)
+    types = checks.types_of(schema)
+    settle = checks.settling(schema, types)
     inner: dict[type, Check] = {}
-    makers = {Map: _object, Seq: _array, str: _string, int: _number, float: _number, bool: _single, type(None): _single}
+    makers = {
+        Map: _object,
+        Seq: _array,
+        str: checks.string,
+        int: checks.number,
+        float: checks.number,
+        bool: checks.single,
+        type(None): checks.single,
+    }
     for kind in types:
-        for one in _CLASSES[kind]:
+        for one in CLASSES[kind]:
             inner[one] = makers[one](schema, defs)
 
     def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
@@ -89,7 +54,7 @@ def compiled(schema: Schema, defs: Mapping[str, Check] | None = None) -> Check:
             value = settle(value)
         found = inner.get(value.__class__)
         if found is None:
-            return _wrong_type(schema, types, value, at, key, walk)
+            return checks.wrong_type(schema, types, value, at, key, walk)
         return found(value, at, key, walk)
 
     return check
@@ -102,11 +67,6 @@ def _reference(name: str, defs: Mapping[str, Check]) -> Check:
     return check
 
 
-def ecma(pattern: str) -> Callable[[str], object]:
-    """Return the search for a pattern in which $ is the very end, as in ECMA 262, and not before a last newline too."""
-    return re.compile(re.sub(r"(?<!\\)\$(?=$|\))", r"\\Z", pattern)).search
-
-
 def _is_ours(schema: Schema) -> bool:
     keys = schema.keys() - _ANNOTATIONS
     if not keys <= _KEYWORDS:
@@ -116,147 +76,17 @@ def _is_ours(schema: Schema) -> bool:
     return all(one.keys() == {"required"} for one in schema.get("oneOf", ()))
 
 
-def _types(schema: Schema) -> tuple[str, ...]:
-    types = schema.get("type")
-    if types is None:
-        values = schema.get("enum", [schema["const"]] if "const" in schema else None)
-        if values is None:
-            return tuple(_CLASSES)
-        return tuple(dict.fromkeys(kind for value in values for kind, of in _CLASSES.items() if type(value) in of))
-    return (types,) if isinstance(types, str) else tuple(types)
-
-
-def _settling(schema: Schema, types: Sequence[str]) -> Callable[[Plain], Any]:
-    """Return the function that makes of a scalar without quotes what the schema wants."""
-    texts = {value for value in schema.get("enum", ()) if isinstance(value, str)}
-    only_truth = "boolean" in types and "string" not in types
-    untyped = len(types) == len(_CLASSES)
-
-    def settle(value: Plain) -> Any:
-        text = str(value)
-        if text in texts:
-            return text
-        meant = core(text)
-        if meant is None or untyped:
-            return meant
-        for kind in types:
-            if kind == "string" and not texts:
-                return text
-            if type(meant) in _CLASSES[kind]:
-                return meant
-        if only_truth:
-            return _TRUTH.get(text.lower(), text if isinstance(meant, float) else meant)
-        return text if isinstance(meant, float) or "string" in types else meant
-
-    return settle
-
-
-def _wrong_type(schema: Schema, types: Sequence[str], value: Any, at: Place, key: str, walk: Walk) -> Any:
-    if value is BROKEN:
-        return INVALID
-    from .words import listed, shown
-
-    if value is None:
-        walk.add(at, f"{key} has no value", "give it one, or remove the line")
-        return INVALID
-    mend = schema.get("errorMessage", "")
-    if isinstance(value, str) and not mend:
-        meant = core(value)
-        if type(meant) is not str and any(type(meant) in _CLASSES[kind] for kind in types):
-            mend = "write it without quotes"
-    values = schema.get("enum")
-    nouns = dict.fromkeys(map(str, values)) if values else [_NOUNS[kind] for kind in types if kind != "null"]
-    walk.add(at, f"{key} must be {listed(nouns)}, not {shown(value)}", mend)
-    return INVALID
-
-
-def _allowed(schema: Schema) -> Callable[[Any, Place, str, Walk], bool] | None:
-    """Return the test for enum, const and not-enum, None where there is none."""
-    if not schema.keys() & {"enum", "const", "not"}:
-        return None
-    from .words import did_you_mean, listed, shown
-
-    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    typed = {(type(value), value) for value in values} if values is not None else None
-    barred = {(type(value), value) for value in schema.get("not", {}).get("enum", ())}
-
-    def test(value: Any, at: Place, key: str, walk: Walk) -> bool:
-        if typed is not None and (type(value), value) not in typed:
-            texts = [one for one in values or () if isinstance(one, str)]
-            mend = did_you_mean(value, texts) if isinstance(value, str) else ""
-            walk.add(at, f"{key} must be {listed(dict.fromkeys(map(str, values or ())))}, not {shown(value)}", mend)
-            return False
-        if (type(value), value) in barred:
-            walk.add(at, f"{key} can't be {shown(value)}")
-            return False
-        return True
-
-    return test
-
-
-def _single(schema: Schema, defs: Mapping[str, Check]) -> Check:
-    allowed = _allowed(schema)
-
-    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
-        return value if allowed is None or allowed(value, at, key, walk) else INVALID
-
-    return check
-
-
-def _string(schema: Schema, defs: Mapping[str, Check]) -> Check:
-    allowed = _allowed(schema)
-    search = ecma(schema["pattern"]) if "pattern" in schema else None
-    phrase = schema.get("patternErrorMessage") or f"which does not match {schema.get('pattern')}"
-    least, most = schema.get("minLength", 0), schema.get("maxLength")
-
-    def check(value: str, at: Place, key: str, walk: Walk) -> Any:
-        if allowed is not None and not allowed(value, at, key, walk):
-            return INVALID
-        if search is not None and not search(value):
-            from .words import shown
-
-            walk.add(at, f"{key} is {shown(value)}, {phrase}")
-            return INVALID
-        if len(value) < least or (most is not None and len(value) > most):
-            walk.add(at, f"{key} is {len(value)} letters long, and must be {_span(least, most)}")
-            return INVALID
-        return value
-
-    return check
-
-
-def _number(schema: Schema, defs: Mapping[str, Check]) -> Check:
-    allowed = _allowed(schema)
-    least, most = schema.get("minimum"), schema.get("maximum")
-
-    def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
-        if allowed is not None and not allowed(value, at, key, walk):
-            return INVALID
-        if (least is not None and value < least) or (most is not None and value > most):
-            walk.add(at, f"{key} is {value}, and must be {_span(least, most)}")
-            return INVALID
-        return value
-
-    return check
-
-
-def _span(least: Any, most: Any) -> str:
-    if most is None:
-        return f"{least} at least"
-    return f"{most} at most" if least is None else f"between {least} and {most}"
-
-
 def _array(schema: Schema, defs: Mapping[str, Check]) -> Check:
     item = compiled(schema["items"], defs) if "items" in schema else None
     unique = schema.get("uniqueItems", False)
     least, most = schema.get("minItems", 0), schema.get("maxItems")
-    allowed = _allowed(schema)
+    allowed = checks.allowed_in(schema)
 
     def check(value: Seq, at: Place, key: str, walk: Walk) -> Any:
         if allowed is not None and not allowed(value, at, key, walk):
             return INVALID
         if len(value) < least or (most is not None and len(value) > most):
-            walk.add(at, f"{key} has {len(value)} entries, and must have {_span(least, most)}")
+            walk.add(at, f"{key} has {len(value)} entries, and must have {checks.span_of(least, most)}")
             return INVALID
         if item is not None:
             _items(value, key, item, walk)

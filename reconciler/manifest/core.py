@@ -202,7 +202,10 @@ _ENDPOINT: dict[str, Any] = {
         "driver_opts": {
             "description": "Options of the network's driver for this endpoint.",
             "type": ["object", "null"],
-            "additionalProperties": {"type": ["integer", "boolean", "string"], "description": "The option's value."},
+            "additionalProperties": {
+                "type": ["integer", "boolean", "string", "object", "array"],
+                "description": "The option's value.",
+            },
         },
     },
 }
@@ -245,6 +248,10 @@ _CONTAINER: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {
         "sandbox": {"$ref": "#/$defs/sandbox"},
+        "host": {
+            "type": "string",
+            "description": "The host that the container is on, one of `hosts`; left out, there is one on every host.",
+        },
         "networks": {
             "description": "The container's networks: a list of names, or a mapping from name to details.",
             "type": ["object", "array", "null"],
@@ -253,6 +260,40 @@ _CONTAINER: dict[str, Any] = {
             "additionalProperties": {"$ref": "#/$defs/endpoint"},
         },
         "labels": _LABELS,
+    },
+}
+
+_HOST: dict[str, Any] = {
+    "title": "host",
+    "description": "A machine that the manifest is applied on.",
+    "type": "object",
+    "required": ["address"],
+    "additionalProperties": False,
+    "properties": {
+        "address": {
+            "type": "string",
+            "description": "The address by which the other hosts reach it, IPv4 or IPv6: one of its own.",
+        },
+        "public_key": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$",
+            "patternErrorMessage": "not a public key of WireGuard, which `netapply keys` prints",
+            "description": "The host's public key, for encrypted networks; `netapply keys --write` puts it here.",
+        },
+        "private_key_file": {
+            "type": "string",
+            "pattern": "^/[^\\x00-\\x1f]{1,4000}$",
+            "patternErrorMessage": "not the path of a file, which begins with /",
+            "default": "/etc/netapply/wireguard.key",
+            "description": "The file with the private key on that host, for root alone; `netapply keys` makes it.",
+        },
+        "wireguard_port": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 65535,
+            "default": 51820,
+            "description": "The UDP port by which the other hosts reach it, for encrypted networks.",
+        },
     },
 }
 
@@ -286,6 +327,12 @@ CORE: Final[dict[str, Any]] = {
             "propertyNames": _NAME,
             "additionalProperties": {"$ref": "#/$defs/container"},
         },
+        "hosts": {
+            "description": "The machines that the manifest is applied on, by name, where there are several.",
+            "type": ["object", "null"],
+            "propertyNames": _NAME,
+            "additionalProperties": {"$ref": "#/$defs/host"},
+        },
         "default_address_pools": {
             "description": "Where subnets that no network names are taken from; left out, Docker's pools.",
             "type": ["array", "null"],
@@ -313,6 +360,7 @@ CORE: Final[dict[str, Any]] = {
         "ipam_config": _IPAM_CONFIG,
         "route": _ROUTE,
         "container": _CONTAINER,
+        "host": _HOST,
         "sandbox": _SANDBOX,
         "endpoint": _ENDPOINT,
     },

@@ -32,7 +32,7 @@ def document(file: str, text: str, problems: list[Problem]) -> Document | None:
         mark = getattr(failure, "problem_mark", None)
         position = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
         what = f"nothing can be written into this file: {getattr(failure, 'problem', None) or failure}"
-        problems.append(Problem(position, what, "write the addresses by hand"))
+        problems.append(Problem(position, what, "write it by hand"))
         return None
     return Document(file, text, root, problems) if isinstance(root, yaml.MappingNode) else None
 
@@ -155,6 +155,18 @@ class Document:
         self.edits.append((start, end, f"{quote}{text}{quote}"))
         _get(self.wanted, path)[number][key] = text
 
+    def put(self, path: Path, value: str | Sequence[str]) -> None:
+        """Write a text, or a list of them, in the place of the scalar at a path."""
+        what = f"{path[-1]} {_flow(value)}"
+        slot = self.slot(path)
+        if not self.is_own(path, what) or slot is None:
+            return
+        if "$" in slot.value.value:
+            self.refuse(path, f"{what} stands for a variable", slot.value)
+            return
+        self.edits.append((slot.value.start_mark.index, slot.value.end_mark.index, _flow(value)))
+        _put(self.wanted, path, value)
+
     def list_to_mapping(self, path: Path, items: Mapping[str, Mapping[str, str]]) -> None:
         """Turn a list of names into a mapping from them to `items`."""
         slot = self.slot(path)
@@ -222,10 +234,8 @@ class Document:
         check: list[Problem] = []
         again = document(self.file, text, check)
         if again is None or _value(again.root) != self.wanted:
-            what = "the addresses can't be written into this file: it is spelled in an unusual way"
-            self.problems.append(
-                Problem(Position(self.file, 1, 1), what, "write them by hand; netapply plan shows them")
-            )
+            what = "nothing can be written into this file: it is spelled in an unusual way"
+            self.problems.append(Problem(Position(self.file, 1, 1), what, "write it by hand"))
         return text
 
 

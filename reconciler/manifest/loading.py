@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from ..errors import ManifestError, Position, Problem
-from .compiler import Walk
+from .checks import Walk
 from .model import Manifest
 from .source import read
 from .tree import BROKEN, Map, Plain, Seq, parse
 
-_SECTIONS = {"networks": "network", "containers": "container"}
+_SECTIONS = {"networks": "network", "containers": "container", "hosts": "host"}
 
 
 def load(paths: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None) -> Manifest:
@@ -31,7 +31,8 @@ def load(paths: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None)
         raise _error(problems, texts)
     if not whole and "project" not in root:  # it may be in a file that could not be read
         root["project"], root.key_at["project"], root.value_at["project"] = "unknown", root.at, root.at
-    walk = Walk(problems)
+    walk, hosts = Walk(problems), root.get("hosts")
+    named = set(hosts) if isinstance(hosts, Map) else set()
     schema.checker()(root, root.at, "the manifest", walk)
     faulty = {
         (section, name)
@@ -39,6 +40,7 @@ def load(paths: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None)
         for name in (root.get(section) or ())
         if (id(root[section]), name) in walk.faulty
     }
+    faulty |= {("hosts", name) for name in named.difference(root.get("hosts") or ())}  # of which nothing could be used
     manifest = build(root, texts, faulty, problems)
     if whole:
         problems += findings(manifest, faulty)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..errors import Position
 from ..networks import SandboxRef, StaticRoute
@@ -54,7 +55,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
-    """A container's attachment as declared. `addresses` are the pinned ones, both families, without prefix length."""
+    """A container's attachment as declared. `addresses` are the pinned ones, both families, without prefix length.
+
+    `host` is the container's.
+    """
 
     container: str
     network: str
@@ -65,16 +69,32 @@ class EndpointSpec:
     gw_priority: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
     driver_opts: Mapping[str, Option] = field(default_factory=dict)
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container as declared; its endpoints in the order of the manifest."""
+    """A container as declared; its endpoints in the order of the manifest. `host` None: there is one on every host."""
 
     name: str
     sandbox: SandboxRef
     endpoints: tuple[EndpointSpec, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    host: str | None = None
+
+
+class HostSpec(NamedTuple):
+    """A host as declared: `address` is where the others reach it.
+
+    The rest is for encrypted networks: WireGuard's public key (44 characters of base64), the file on that host with the
+    private one, and the UDP port that it is reached at.
+    """
+
+    name: str
+    address: str
+    public_key: str | None = None
+    private_key_file: str = "/etc/netapply/wireguard.key"
+    wireguard_port: int = 51820
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,8 @@ class Manifest:
     """One or several manifest files, merged. `position` finds where something is said, by its path in the document.
 
     `position("networks", "front", "mtu")` falls back to the nearest parent that the files do say. `sources` are the
-    texts of the files by name (`errors.source_line` finds a position's line in them).
+    texts of the files by name (`errors.source_line` finds a position's line in them). `here` is the one of `hosts` that
+    this is, once that is known (`reconciler.placement`).
     """
 
     project: str
@@ -91,3 +112,12 @@ class Manifest:
     position: Callable[..., Position] = field(compare=False)
     default_address_pools: tuple[AddressPool, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    hosts: Mapping[str, HostSpec] = field(default_factory=dict)
+    here: str | None = None
+
+    @property
+    def containers_here(self) -> Mapping[str, ContainerSpec]:
+        """The containers that are on this host; all of them where it is not known which that is."""
+        if self.here is None:
+            return self.containers
+        return {name: one for name, one in self.containers.items() if one.host in (None, self.here)}

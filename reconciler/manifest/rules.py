@@ -84,6 +84,12 @@ def findings(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Probl
     for find in (rules_networks.findings(manifest, subjects), rules_containers.findings(manifest, subjects, faulty)):
         for path, what, mend in find:
             yield Problem(manifest.position(*path), what, mend)
+    spanning = any(subject.driver.TRAITS.span for subject in subjects.values())
+    if manifest.hosts or spanning or any(container.host for container in manifest.containers.values()):
+        from . import rules_hosts
+
+        for path, what, mend in rules_hosts.findings(manifest, subjects, faulty):
+            yield Problem(manifest.position(*path), what, mend)
 
 
 def _subjects(manifest: Manifest, faulty: set[tuple[str, str]]) -> Mapping[str, Subject]:

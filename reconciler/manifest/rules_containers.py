@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from ..errors import Problem
 from ..resources import ALIAS
 from . import ip
-from .compiler import Walk, compiled
+from .checks import Walk
+from .compiler import compiled
 from .model import ContainerSpec, EndpointSpec, Manifest
 from .rules import Finding, Path, Subject, name_fault
 from .words import did_you_mean, shown
@@ -28,11 +29,14 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tu
 
 
 def _sandboxes(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
+    seen: dict[str, dict[str | None, str]] = {}
     for name, container in manifest.containers.items():
         if container.sandbox.kind == "host" or ("containers", name) in faulty:
             continue
-        other = seen.setdefault(str(container.sandbox), name)
+        there = seen.setdefault(str(container.sandbox), {})
+        where = container.host
+        other = next((one for host, one in there.items() if host == where or None in (host, where)), name)
+        there.setdefault(where, name)
         if other != name:
             path: Path = ("containers", name, "sandbox", container.sandbox.kind)
             what = f"containers {other} and {name} have the same sandbox, {container.sandbox}"
@@ -62,7 +66,7 @@ def _container(manifest: Manifest, container: ContainerSpec, subjects: Mapping[s
             yield from _interface(end, interfaces)
         if end.driver_opts:
             yield from _driver_opts(end, subject)
-        if not traits.addressed:
+        if not traits.addressed and not traits.interface:
             yield from _not_addressed(end, subject)
 
 
@@ -106,9 +110,15 @@ def _driver_opts(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
 
     A driver may say in ENDPOINT_OPTIONS which it has, in the form of its OPTIONS; few have any.
     """
+    from .nested import fits, is_nested
+
     known = getattr(subject.driver, "ENDPOINT_OPTIONS", {})
     for name, value in end.driver_opts.items():
-        if name in known:
+        if name in known and is_nested(known[name]):
+            if not fits(known[name], value):
+                words = "a mapping" if "object" in known[name]["type"] else "a list"
+                yield Finding(_at(end, "driver_opts", name), f"{name} must be {words}, not {shown(value)}")
+        elif name in known:
             problems: list[Problem] = []
             compiled(known[name])(value, ("", 1, 1), name, Walk(problems))
             yield from (Finding(_at(end, "driver_opts", name), what, mend) for _, what, mend in problems)
@@ -131,6 +141,8 @@ def _addresses(subject: Subject) -> Iterator[Finding]:
     if not subject.driver.TRAITS.addressed:
         return
     taken = _taken(subject)
+    if "host_access" in subject.spec.driver_opts and subject.driver.TRAITS.wants_parent:
+        yield from _host_access(subject, taken)
     for end in subject.endpoints:
         for spelling in end.addresses:
             found = ip.address(spelling) or (0, 0)
@@ -144,6 +156,28 @@ def _addresses(subject: Subject) -> Iterator[Finding]:
                 yield Finding(path, f"{spelling} {what} network {name}", "choose another address")
             else:
                 yield _outside(subject, path, spelling, found[0])
+
+
+def _host_access(subject: Subject, taken: dict[tuple[int, int], str]) -> Iterator[Finding]:
+    """Yield what is wrong with the addresses that the host is to have on the network, and add them to those `taken`."""
+    from ..uppers import host_addresses
+
+    path: Path = (*subject.path, "driver_opts", "host_access")
+    families: set[int] = set()
+    for spelling in host_addresses(subject.spec.driver_opts["host_access"]) or ():
+        found = ip.address(spelling)
+        if found is None:
+            what = f"host_access is {shown(spelling)}, which is not an address"
+            yield Finding(path, what, "give true, an address without prefix length, or one of each family")
+        elif found[0] in families:
+            yield Finding(path, f"host_access has two IPv{found[0]} addresses", "give one of each family at most")
+        elif holder := taken.get(found):
+            yield Finding(path, f"{spelling} is {holder} of network {subject.spec.name}", "choose another address")
+        elif not _fits(subject, found):
+            yield _outside(subject, path, spelling, found[0])
+        else:
+            families.add(found[0])
+            taken[found] = "the host_access address"
 
 
 def _taken(subject: Subject) -> dict[tuple[int, int], str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from ..addressing import DEFAULT_METRIC
-from . import ip
+from . import ip, rules_uplinks
 from .model import Manifest
 from .rules import Entry, Finding, Path, Subject, name_fault
 from .words import did_you_mean
@@ -26,11 +26,15 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Fi
             yield from _not_addressed(subject)
         yield from _allow(subject, subjects, manifest)
         yield from _external(subject)
-        for path, what, mend in subject.driver.check(subject.spec, subject.endpoints):
-            yield Finding((*subject.path, *path), what, mend)
+        for path, what, mend, container in subject.driver.check(subject.spec, subject.endpoints):
+            at = ("containers", container, "networks", subject.spec.name) if container else subject.path
+            yield Finding((*at, *path), what, mend)
     yield from _overlaps_between(subjects)
     yield from _same_bridge(subjects)
+    yield from _on_own(manifest, subjects)
     yield from _passthru(subjects)
+    yield from _quarrels(subjects)
+    yield from rules_uplinks.findings(manifest, subjects)
     yield from _pools(manifest)
 
 
@@ -173,15 +177,27 @@ def _free(entry: Entry, pinned: set[int]) -> int:
     """Return how many addresses of an entry can be given to endpoints that pin none."""
     subnet, config = entry.subnet, entry.config
     taken = pinned | {(ip.address(spelling) or (0, 0))[1] for spelling in config.aux_addresses.values()}
-    low, high = subnet.usable
-    if config.gateway:
-        taken.add((ip.address(config.gateway) or (0, 0))[1])
-    elif subnet.length < ip.BITS[subnet.family]:  # the first that is free is the gateway's
-        aux = taken - pinned
-        taken.add(next(number for number in range(low, low + len(aux) + 1) if number not in aux))
-    if config.ip_range and (parsed := ip.prefix(config.ip_range)):
-        low, high = max(low, parsed[0].first), min(high, parsed[0].last)
+    if config.gateway or subnet.length < ip.BITS[subnet.family]:
+        taken.add(_router(entry))
+    low, high = _dynamic(entry)
     return max(0, high - low + 1 - sum(low <= number <= high for number in taken))
+
+
+def _router(entry: Entry) -> int:
+    """Return the gateway: given, else the first address that is free."""
+    if entry.config.gateway:
+        return (ip.address(entry.config.gateway) or (0, 0))[1]
+    aux = {(ip.address(spelling) or (0, 0))[1] for spelling in entry.config.aux_addresses.values()}
+    low = entry.subnet.usable[0]
+    return next(number for number in range(low, low + len(aux) + 1) if number not in aux)
+
+
+def _dynamic(entry: Entry) -> tuple[int, int]:
+    """Return the lowest and the highest of the addresses for endpoints that pin none; the lower may be above."""
+    low, high = entry.subnet.usable
+    if entry.config.ip_range and (parsed := ip.prefix(entry.config.ip_range)):
+        low, high = max(low, parsed[0].first), min(high, parsed[0].last)
+    return low, high
 
 
 _NOT_ADDRESSED = ("ipam", "routes", "no_default_route", "metric", "mtu")
@@ -189,11 +205,12 @@ _NOT_ADDRESSED = ("ipam", "routes", "no_default_route", "metric", "mtu")
 
 def _not_addressed(subject: Subject) -> Iterator[Finding]:
     spec = subject.spec
+    why = "has no addresses" if not subject.driver.TRAITS.interface else "has the addresses that its plugin gives"
     for key in _NOT_ADDRESSED:
         if getattr(spec, key) not in (None, False, ()):
-            yield Finding((*subject.path, key), f"a {spec.driver} network has no addresses, so no {key}", "remove it")
+            yield Finding((*subject.path, key), f"a {spec.driver} network {why}, so no {key}", "remove it")
     if spec.enable_ipv6:
-        what = f"a {spec.driver} network has no addresses, so no enable_ipv6"
+        what = f"a {spec.driver} network {why}, so no enable_ipv6"
         yield Finding((*subject.path, "enable_ipv6"), what, "remove it")
 
 
@@ -235,7 +252,7 @@ def _overlaps_between(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     for subject in subjects.values():
         if not subject.driver.TRAITS.addressed or subject.spec.external:
             continue
-        where = () if subject.driver.TRAITS.gateway_on_host else (subject.spec.driver_opts.get("parent"),)
+        where = () if subject.driver.TRAITS.gateway_on_host else (_place(subject),)
         places.setdefault(where, []).extend(
             (entry.subnet, subject, entry) for entry in subject.entries if entry.subnet.first
         )
@@ -271,17 +288,77 @@ def _same_bridge(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
             yield Finding((*subject.path, "driver_opts", "name"), *fault)
 
 
+def _on_own(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
+    """Yield what is wrong with networks on links that other networks make: they are one segment, and may be one subnet,
+    but no address may be both's to give."""
+    makers = {
+        subject.driver.TRAITS.host_link(manifest.project, name, subject.spec.driver_opts): subject
+        for name, subject in subjects.items()
+        if not subject.spec.external
+    }
+    for name, subject in subjects.items():
+        key = "parent" if subject.driver.TRAITS.wants_parent else "name"
+        link = subject.spec.driver_opts.get(key)
+        maker = makers.get(str(link)) if link else None
+        if maker is None or maker is subject:
+            continue
+        other = maker.spec.name
+        if subject.spec.external:
+            what = f"network {name} is external, and network {other} makes its link {link}"
+            yield Finding((*subject.path, "driver_opts", key), what, f"attach its containers to {other}")
+        elif key == "parent" and (both := _both_give(subject, maker)):
+            what = f"network {name} stands on the link of network {other}, and both can give {both}"
+            yield Finding((*subject.path, "ipam"), what, "give each an ip_range of its own")
+
+
+def _both_give(one: Subject, other: Subject) -> str | None:
+    """Return an address that two networks can give, dynamically or pinned, or that is the gateway of the second."""
+    for family in (4, 6):
+        routers = {_router(entry) for entry in one.of(family) if not entry.sized}
+        theirs = [*_given(other, family), *((_router(entry),) * 2 for entry in other.of(family) if not entry.sized)]
+        for low, high in _given(one, family):
+            for first, last in theirs:
+                start = max(low, first)
+                start = next(number for number in range(start, start + len(routers) + 1) if number not in routers)
+                if start <= min(high, last):
+                    return ip.text(family, start)
+    return None
+
+
+def _given(subject: Subject, family: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last address of each stretch that a network gives addresses from."""
+    yield from (_dynamic(entry) for entry in subject.of(family) if not entry.sized)
+    yield from ((number, number) for end in subject.endpoints for number in _pinned(end.addresses, family))
+
+
 def _passthru(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     """Yield the networks that share a parent with one in mode passthru, which has it for itself (macvlan_newlink)."""
     standing = [one for one in subjects.values() if one.driver.TRAITS.wants_parent and one.endpoints]
     for subject in standing:
-        parent = subject.spec.driver_opts.get("parent")
-        others = [
-            one.spec.name for one in standing if one is not subject and one.spec.driver_opts.get("parent") == parent
-        ]
+        others = [one.spec.name for one in standing if one is not subject and _place(one) == _place(subject)]
         if others and subject.spec.driver_opts.get("mode") == "passthru":
             what = f"network {subject.spec.name} has its parent for itself, and network {others[0]} stands on it too"
             yield Finding((*subject.path, "driver_opts", "mode"), what, "use mode bridge, or another parent")
+
+
+def _place(subject: Subject) -> object:
+    """Return what tells the parent of a network from others': an internal one that names none has one for itself."""
+    spec = subject.spec
+    return spec.driver_opts.get("parent") or (subject.path if spec.internal else None)
+
+
+def _quarrels(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
+    """Yield the networks that can't share the parent that they name. What others stand on the host tells."""
+    standing = [one for one in subjects.values() if one.spec.driver_opts.get("parent") and one.endpoints]
+    if len(standing) > 1:
+        from ..parents import Stand, quarrels
+
+        stands = [
+            Stand(one.spec.name, str(opts["parent"]), one.driver.TRAITS.needs(opts))
+            for one in standing
+            for opts in (one.spec.driver_opts,)
+        ]
+        yield from (Finding(*found) for found in quarrels(stands))
 
 
 def _pools(manifest: Manifest) -> Iterator[Finding]:

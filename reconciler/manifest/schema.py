@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from .compiler import INVALID, Check, Walk, compiled
+from .checks import INVALID, Check, Schema, Walk
+from .compiler import compiled
 from .core import CORE
 from .tree import Map, Place
 
@@ -27,7 +28,54 @@ def options_schema(driver: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def published(drivers: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the whole schema, with the options of the drivers of these names; None: of all that are installed."""
+    """Return the schema for editors, with the options of the drivers of these names; None: of all that are installed.
+
+    An editor sees a manifest before its variables are replaced: a text with one in it is good wherever a scalar is.
+    """
+    schema: dict[str, Any] = _with_variables(composed(drivers))
+    return {**schema, "$defs": {**schema["$defs"], "variable": _VARIABLE}}
+
+
+_VARIABLE = {
+    "title": "variable",
+    "description": "A text with a variable in it: what it will be is not known yet.",
+    "type": "string",
+    "pattern": r"\$\{",
+    "patternErrorMessage": "nor a text with a ${VARIABLE}",
+}
+_SAID = ("title", "description", "default", "examples", "deprecated")
+_LIMITS = {"enum", "const", "pattern", "minLength", "maxLength", "not", "anyOf", "oneOf"}
+"""Keywords by which a schema that takes texts may refuse some."""
+
+
+def _with_variables(schema: Any) -> Any:
+    """Return a schema that takes a text with a variable wherever it takes a scalar, keys aside."""
+    if not isinstance(schema, dict):
+        return schema
+    result = dict(schema)
+    for key in {"items", "additionalProperties", "then"} & schema.keys():
+        result[key] = _with_variables(schema[key])
+    for key in {"properties", "$defs"} & schema.keys():
+        result[key] = {name: _with_variables(one) for name, one in schema[key].items()}
+    if "allOf" in schema:
+        result["allOf"] = [_with_variables(one) for one in schema["allOf"]]
+    if not _refuses_texts(schema):
+        return result
+    said = {key: result.pop(key) for key in _SAID if key in schema}
+    return {**said, "anyOf": [result, {"$ref": "#/$defs/variable"}]}
+
+
+def _refuses_texts(schema: Schema) -> bool:
+    """Whether a schema takes scalars, but not every text."""
+    types = schema.get("type", ())
+    types = {types} if isinstance(types, str) else set(types)
+    if types and types <= {"object", "array", "null"}:
+        return False
+    return not _LIMITS.isdisjoint(schema) or (bool(types) and "string" not in types)
+
+
+def composed(drivers: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the whole schema as it holds once variables are replaced; `drivers` as for `published`."""
     from ..drivers import available, find
 
     names = available() if drivers is None else tuple(drivers)

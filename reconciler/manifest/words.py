@@ -20,7 +20,7 @@ COMPOSE: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            *("ports", "expose", "services", "aliases", "dns", "dns_search", "dns_opt", "hosts", "extra_hosts"),
+            *("ports", "expose", "services", "aliases", "dns", "dns_search", "dns_opt", "extra_hosts"),
             *("hostname", "domainname", "bandwidth", "links", "external_links", "attachable", "coexist", "scale"),
             *("endpoint_mode", "ignore_drift", "include"),
         ),
@@ -49,6 +49,8 @@ DOCKER_OPTIONS = {
     "com.docker.network.driver.mtu": "write mtu beside driver_opts",
     "com.docker.network.container_iface_prefix": "give the containers' networks an interface_name",
     "macvlan_mode": "write mode",
+    "ipvlan_mode": "write mode",
+    "ipvlan_flag": "write flag",
     "mtu": "write it beside driver_opts",
     "internal": "write it beside driver_opts",
 }

@@ -1,16 +1,15 @@
-"""What there is to tell without a plan: that a manifest is valid, the drivers and their options, the schemas."""
+"""What there is to tell without a plan: that a manifest is valid, what was pinned."""
 
 from __future__ import annotations
 
-import json as standard
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from . import json
 from .terminal import COLOURS, DIM, View
 
 if TYPE_CHECKING:
-    from ..drivers import Driver
+    from ..keys import Own
     from ..manifest.model import Manifest
 
 
@@ -47,55 +46,34 @@ def pinned(sources: Mapping[str, str], texts: Mapping[str, str], view: View) -> 
     return "".join(f"{view.paint(line, *filter(None, [colours.get(line[:1])]))}\n" for line in lines)
 
 
-def pinned_json(project: str, texts: Mapping[str, str], written: bool) -> json.Json:
-    files: list[json.Json] = [{"file": file, "text": texts[file]} for file in sorted(texts)]
-    return {"format_version": json.FORMAT_VERSION, "project": project, "written": written, "files": files}
-
-
-def drivers(found: Mapping[str, Driver]) -> str:
-    """Return a line for each driver."""
-    width = max(map(len, found))
-    return "".join(f"{name:{width}}  {driver.SUMMARY}\n" for name, driver in found.items())
-
-
-def drivers_json(found: Mapping[str, Driver]) -> json.Json:
-    return {
-        "format_version": json.FORMAT_VERSION,
-        "drivers": [
-            {"name": name, "summary": driver.SUMMARY, "options": _plain(driver.OPTIONS)}
-            for name, driver in found.items()
-        ],
-    }
-
-
-def driver(name: str, one: Driver) -> str:
-    """Return what a driver is and what each of its options means."""
-    lines = [f"{name}: {one.SUMMARY}", *_options(one)]
+def keys(manifest: Manifest, key: Own, texts: Mapping[str, str]) -> str:
+    """Return the public keys of the hosts, a line each, this one's first: what there is, and what is to be done."""
+    said = manifest.hosts[key.host].public_key
+    lines = [f"host {key.host}: public_key {key.public_key}{f' (made {key.file})' if key.made else ''}"]
+    lines += [f"{file}: hosts.{key.host}.public_key written" for file in texts]
+    if said != key.public_key and not texts:
+        has = f"has another one, {said}" if said else "has none yet"
+        lines.append(f"note: the manifest {has}; --write puts this one there")
+    for one in manifest.hosts.values():
+        if one.name != key.host:
+            has = f"public_key {one.public_key}" if one.public_key else "no public_key yet; run this on it"
+            lines.append(f"host {one.name}: {has}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _options(one: Driver) -> Iterator[str]:
-    if not one.OPTIONS:
-        yield "It has no options."
-    for name, option in one.OPTIONS.items():
-        yield ""
-        default = f", default {standard.dumps(option['default'])}" if "default" in option else ""
-        yield f"  {name}: {_kind(option)}{default}"
-        if "description" in option:
-            yield f"      {option['description']}"
+def keys_json(manifest: Manifest, key: Own, texts: Mapping[str, str]) -> json.Json:
+    known: dict[str, json.Json] = {name: one.public_key for name, one in manifest.hosts.items()}
+    return {
+        "format_version": json.FORMAT_VERSION,
+        "project": manifest.project,
+        "host": key.host,
+        "private_key_file": key.file,
+        "made": key.made,
+        "written": sorted(texts),
+        "public_keys": {**known, key.host: key.public_key},
+    }
 
 
-def _kind(option: Mapping[str, Any]) -> str:
-    """Return the values that an option takes, in words, as far as its schema says it simply."""
-    if "enum" in option:
-        return " | ".join(map(str, option["enum"]))
-    kind = option.get("type", "any")
-    words = " or ".join(kind) if isinstance(kind, list) else str(kind)
-    bounds = [f"{name} {option[key]}" for name, key in (("from", "minimum"), ("to", "maximum")) if key in option]
-    return " ".join([words, *bounds])
-
-
-def _plain(value: Any) -> json.Json:
-    """Return a driver's schema as what JSON makes of it: mappings of any kind are objects, tuples arrays."""
-    result: json.Json = standard.loads(standard.dumps(value, default=dict))
-    return result
+def pinned_json(project: str, texts: Mapping[str, str], written: bool) -> json.Json:
+    files: list[json.Json] = [{"file": file, "text": texts[file]} for file in sorted(texts)]
+    return {"format_version": json.FORMAT_VERSION, "project": project, "written": written, "files": files}

@@ -17,7 +17,7 @@ from ..safety import is_disruptive
 
 
 class Thing(NamedTuple):
-    """What changes: `kind` is "endpoint", "network", "container", "firewall", "setting", "leftover" or "other"."""
+    """What changes: `kind` is one of endpoint, network, container, firewall, setting, tunnel, leftover and other."""
 
     kind: str
     container: str | None = None
@@ -76,8 +76,13 @@ def thing_of(resource: Resource) -> Thing:
     container, network = subject(resource)
     if (network or container or "").startswith(HALF_MADE):
         return Thing("leftover", name=network or container or "")
+    if network is None and container is None:
+        from .tunnels import is_part
+
+        if is_part(resource):
+            return Thing("tunnel", name="to other hosts")
     if network is None and container is None:  # a route of the host by no link, or what several networks share
-        return Thing("other", name=str(resource.key))
+        return Thing("other", name=str(resource.key).replace("#", ""))
     if network is None:
         return Thing("container", container)
     return Thing("endpoint" if container is not None else "network", container, network)
@@ -86,9 +91,14 @@ def thing_of(resource: Resource) -> Thing:
 def _entry(thing: Thing, changes: Sequence[Change]) -> Entry:
     """A thing is added, removed or replaced with its own object; if only what it carries changes, it changes."""
     heads = [change for change in changes if _is_head(thing, resource_of(change))]
+    if not heads and thing.kind == "network":
+        heads = _on_parent(changes)
     last = heads[-1] if heads else None  # of a replacement the Create
+    gone = any(isinstance(head, Delete) and not head.replaced for head in heads)
     match last:
         case Create(replaces=True):
+            action = "replace"
+        case Create() if gone:  # by what another driver makes
             action = "replace"
         case Create():
             action = "add"
@@ -99,10 +109,16 @@ def _entry(thing: Thing, changes: Sequence[Change]) -> Entry:
     return Entry(thing, action, tuple(changes), last)
 
 
+def _on_parent(changes: Sequence[Change]) -> list[Change]:
+    """Return the changes of what stands for a network that has no link of its name: its parent, or its host's link."""
+    links = [(one.path, change) for change in changes if isinstance(one := resource_of(change), Link)]
+    return [change for end in ("#parent", "#host") for path, change in links if path.endswith(end)]
+
+
 def _is_head(thing: Thing, resource: Resource) -> bool:
     match resource:
         case Link(path=path):
-            return "#" not in path or thing.kind == "other"
+            return "#" not in path or thing.kind in ("other", "tunnel")
         case Netns():
             return thing.kind in ("container", "leftover")
         case NftTable() | Sysctl() | Delegated():

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import TypeAlias
+from collections.abc import Iterable
 
 from ..errors import ManifestError, NetapplyError, Position, Refused, RollbackFailed
 from ..plan import Change, Create, Delete, Update
 from ..resources import Resource, State, subject, value_of
 from ..safety import is_disruptive
+from ..wire import Json as Json
+from ..wire import plain
 from .content import Content
 from .entries import Counts, count, fold, resource_of, source
-
-Json: TypeAlias = "bool | int | float | str | Mapping[str, Json] | Sequence[Json] | None"
 
 FORMAT_VERSION = 1
 """Moves when a reader of the form before would go wrong; new keys don't move it."""
@@ -61,35 +59,20 @@ def _change(change: Change, content: Content) -> Json:
         "disruptive": is_disruptive(change),
         "source": _position(place) if place else None,
         "changed": _changed(change.before, change.after, change.fields) if isinstance(change, Update) else {},
-        "before": _value(before),
-        "after": _value(after),
+        "before": plain(before),
+        "after": plain(after),
     }
 
 
 def _changed(before: Resource, after: Resource, names: Iterable[str]) -> Json:
-    return {name: {"before": _value(value_of(before, name)), "after": _value(value_of(after, name))} for name in names}
-
-
-def _value(value: object) -> Json:
-    """Return a resource, or a value of one: fields as reconciler/resources.py names them, null: the kernel picks."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case Mapping():
-            return {str(key): _value(value[key]) for key in sorted(value, key=str)}
-        case list() | tuple() | set() | frozenset():
-            return [_value(item) for item in value]
-        case _ if is_dataclass(value):
-            return {one.name: _value(getattr(value, one.name)) for one in fields(value)}
-        case _:
-            return str(value)
+    return {name: {"before": plain(value_of(before, name)), "after": plain(value_of(after, name))} for name in names}
 
 
 def status(project: str, observed: State, content: Content | None) -> Json:
     """Return what there is of a project. `drift` are the changes that would mend it, null without a manifest."""
     drift: Json = None if content is None else [_change(change, content) for change in content.plan.changes]
     resources: list[Json] = [
-        {"kind": key.kind, "key": key.name, "value": _value(observed[key])} for key in sorted(observed)
+        {"kind": key.kind, "key": key.name, "value": plain(observed[key])} for key in sorted(observed)
     ]
     return {"format_version": FORMAT_VERSION, "project": project, "resources": resources, "drift": drift}
 

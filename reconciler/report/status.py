@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..resources import GUARD_TABLE, Address, Link, Netns, NftTable, Resource, Route, State, Sysctl
+from ..resources import (
+    GUARD_TABLE,
+    UPLINK,
+    Address,
+    BridgeVlan,
+    Delegated,
+    FdbEntry,
+    Link,
+    Neighbour,
+    Netns,
+    NftTable,
+    Port,
+    Resource,
+    Route,
+    State,
+    Sysctl,
+    WireguardPeer,
+)
 from .content import Content
 from .entries import Entry, Thing, fold, thing_of
+from .requests import asked
 from .terminal import BOLD, COLOURS, DIM, YELLOW, View
-from .words import details, title
+from .words import brief, details, place, title, vlan_words
 
 
 class Branch(NamedTuple):
@@ -34,7 +52,7 @@ def tree(project: str, observed: State, content: Content | None, view: View) -> 
     networks = sorted({thing.network for thing in (*things, *entries) if thing.network is not None})
     branches = [_network(name, things, entries, view) for name in networks]
     branches += _group("containers", ("container",), things, entries, view)
-    branches += _group("host", ("firewall", "setting", "leftover", "other"), things, entries, view)
+    branches += _group("host", ("firewall", "setting", "tunnel", "leftover", "other"), things, entries, view)
     lines = [view.paint(_root(project, things, content, entries), BOLD), *_drawn(branches, "", view)]
     lines += [view.paint(f"pending: container {name}: {why}", YELLOW) for name, why in pending]
     return "".join(f"{line}\n" for line in lines)
@@ -73,8 +91,14 @@ def _group(
         key=lambda thing: (thing.kind, thing.container or "", thing.name),
     )
     if members:
-        names = {thing: thing.container or f"{thing.kind} {thing.name}" for thing in members}
+        names = {thing: _name(thing) for thing in members}
         yield Branch(heading, tuple(_leaf(thing, names[thing], things, entries, view) for thing in members))
+
+
+def _name(thing: Thing) -> str:
+    if not thing.container:
+        return thing.name if thing.kind == "other" else f"{thing.kind} {thing.name}"
+    return place(thing.container) if thing.container.startswith("@") else thing.container
 
 
 def _leaf(
@@ -104,9 +128,10 @@ def _drift(entry: Entry) -> str:
 _DRIFTS = {"add": "lacks ", "remove": "has ", "replace": "to replace "}
 
 
-def _is(resources: Iterable[Resource]) -> Iterator[str]:
+def _is(resources: Sequence[Resource]) -> Iterator[str]:
     """Yield words for what the kernel has."""
-    for resource in sorted(resources, key=lambda one: (_ORDER.index(type(one)), one.key)):
+    shown = [one for one in resources if type(one) in _ORDER]
+    for resource in sorted(shown, key=lambda one: (_ORDER.index(type(one)), one.key)):
         match resource:
             case Link(peer=None):
                 yield f"{resource.name} ({resource.kind}{'' if resource.up else ', down'})"
@@ -114,19 +139,30 @@ def _is(resources: Iterable[Resource]) -> Iterator[str]:
                 yield f"{resource.inner[1]} ({resource.kind} {resource.name}{'' if resource.up else ', down'})"
             case Address(address=address):
                 yield address
-            case Route(destination="0.0.0.0/0" | "::/0", via=str(via)):
-                yield f"via {via}"
+            case Route(destination="0.0.0.0/0" | "::/0", link=str(), via=via):
+                yield f"via {via or 'the link'}"
             case Netns(reference=reference, adopted=adopted):
                 yield f"{reference}{' (adopted)' if adopted else ''}"
             case Sysctl(value=value):
                 yield value
             case NftTable(text=text):
                 yield f"{len(text.splitlines())} lines"
+            case Port() | WireguardPeer():
+                yield brief(resource)
+            case Delegated(interface=interface, addresses=addresses):
+                yield from (interface, f"({asked(resource)})", *addresses) if interface else (asked(resource),)
             case _:
                 pass
+    if vlans := [one for one in resources if isinstance(one, BridgeVlan) and not one.link.endswith(UPLINK)]:
+        yield vlan_words(vlans)
+    if any(isinstance(one, FdbEntry | Neighbour) for one in resources):
+        from .forwarding import is_way
+        from .forwarding import words as ways
+
+        yield ways(one for one in resources if is_way(one))
 
 
-_ORDER = (Netns, Link, Address, Route, Sysctl, NftTable)
+_ORDER = (Netns, Link, Port, Delegated, Address, Route, WireguardPeer, Sysctl, NftTable)
 
 
 def _drawn(branches: Sequence[Branch], before: str, view: View) -> Iterator[str]:

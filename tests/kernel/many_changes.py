@@ -11,6 +11,7 @@ from typing import Any
 BEFORE = """
 version: 1
 project: shop
+hosts: {here: {address: 203.0.113.1}, there: {address: 203.0.113.2}}
 networks:
   front:
     internal: true
@@ -19,8 +20,15 @@ networks:
     ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}
   back: {internal: true, ipam: {config: [{subnet: 10.21.0.0/24}]}}
   old: {internal: true, ipam: {config: [{subnet: 10.22.0.0/24}, {subnet: "fd00:22::/64"}]}}
-  lan: {driver: macvlan, driver_opts: {parent: uplink}, ipam: {config: [{subnet: 10.23.0.0/24}]}}
+  lan:
+    driver: macvlan
+    driver_opts: {parent: uplink, host_access: 10.23.0.250}
+    ipam: {config: [{subnet: 10.23.0.0/24}]}
+  span: {driver: overlay, internal: true, ipam: {config: [{subnet: 10.25.0.0/24}, {subnet: "fd00:25::/64"}]}}
 containers:
+  own: {host: here, networks: [span]}
+  moved: {host: there, networks: {span: {ipv4_address: 10.25.0.11, ipv6_address: "fd00:25::11"}}}
+  left: {host: there, networks: {span: {ipv4_address: 10.25.0.12}}}
   web:
     networks:
       front: {ipv4_address: 10.20.0.10, ipv6_address: "fd00:20::10", mac_address: "02:00:00:00:00:10"}
@@ -34,6 +42,7 @@ containers:
 AFTER = """
 version: 1
 project: shop
+hosts: {here: {address: 203.0.113.1}, there: {address: 203.0.113.3}, far: {address: 203.0.113.4}}
 networks:
   front:
     driver_opts: {name: shopfront, hairpin: true}
@@ -41,9 +50,24 @@ networks:
     ipam: {config: [{subnet: 10.20.0.0/24, gateway: 10.20.0.254}, {subnet: "fd00:20::/64"}]}
     routes: [{destination: 192.0.2.0/24, type: blackhole}, {destination: 198.51.100.0/24, via: 10.20.0.7}]
   back: {driver_opts: {icc: false}, protect: true, ipam: {config: [{subnet: 10.21.0.0/24}]}}
-  fresh: {enable_ipv6: true, ipam: {config: [{subnet: 10.24.0.0/24}, {subnet: "fd00:24::/64"}]}}
+  fresh:
+    driver_opts: {uplink: card, trusted_interfaces: [uplink], snat_address: 203.0.113.1}
+    ipam: {config: [{subnet: 10.24.0.0/24}, {subnet: "fd00:24::/64"}]}
   lan: {driver: macvlan, driver_opts: {parent: uplink, mode: private}, ipam: {config: [{subnet: 10.23.0.0/24}]}}
+  edge:
+    driver: macvlan
+    driver_opts: {parent: uplink, host_access: true}
+    ipam: {config: [{subnet: 10.27.0.0/24}, {subnet: "fd00:27::/64"}]}
+  span:
+    driver: overlay
+    internal: true
+    driver_opts: {flood: true}
+    ipam: {config: [{subnet: 10.25.0.0/24, gateway: 10.25.0.254}, {subnet: "fd00:25::/64"}]}
+  wide: {driver: overlay, internal: true, driver_opts: {mode: l3}, ipam: {config: [{subnet: 10.26.0.0/16}]}}
 containers:
+  own: {host: here, networks: [span, wide]}
+  moved: {host: far, networks: {span: {ipv4_address: 10.25.0.21, ipv6_address: "fd00:25::11"}}}
+  came: {host: there, networks: {span: {ipv4_address: 10.25.0.12}}}
   web:
     networks:
       front:
@@ -54,7 +78,7 @@ containers:
       back: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 0, net.ipv6.conf.IFNAME.accept_ra: 0}}
   db: {networks: {lan: {ipv4_address: 10.23.0.21, interface_name: lan0}, fresh: {interface_name: fresh0}}}
   new: {networks: {fresh: {}, front: {}}}
-  mac: {networks: {lan: {ipv4_address: 10.23.0.20, mac_address: "02:00:00:00:00:33"}}}
+  mac: {networks: {lan: {ipv4_address: 10.23.0.20, mac_address: "02:00:00:00:00:33"}, edge: {}}}
   theirs: {sandbox: {netns: theirs, create: false}, networks: {front: {}}}
 """
 
@@ -62,6 +86,7 @@ FOREIGN = """
 link add uplink type veth peer name uplink-far
 link set uplink up
 link set uplink-far up
+link add card type veth peer name card-far
 link add canary type bridge
 addr add 203.0.113.1/24 dev canary
 link set canary up
@@ -75,7 +100,7 @@ netns add bystander
 -n theirs addr add 10.99.0.1/24 dev hers
 """
 
-ACCEPTING = ("uplink", "uplink-far", "canary", "canary-peer")
+ACCEPTING = ("uplink", "uplink-far", "canary", "canary-peer", "card-far")
 """The foreign links that accept router advertisements."""
 
 FOREIGN_RULES = "table ip canary { chain c { type filter hook input priority 5; ip saddr 192.0.2.66 counter drop; }; }"
@@ -103,16 +128,20 @@ def snapshot(accepting: Sequence[str] = ACCEPTING) -> dict[str, Any]:
                 "links": ("-d", "addr", "show"),
                 "routes": ("-4", "route", "show"),
                 "routes6": ("-6", "route", "show"),
+                "neighbours": ("neigh", "show", "nud", "permanent"),
             }.items()
         }
     settings = [f"net/ipv6/conf/{link}/accept_ra" for link in accepting]
+    entries = json.loads(_output("bridge", "-j", "fdb", "show") or "[]")
+    said = [one for one in entries if "dst" in one or one.get("state") == "static"]  # the rest is learnt
+    result["fdb"] = sorted(map(_lasting, said), key=repr)
     for setting in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", *settings):
         result[setting] = Path("/proc/sys", setting).read_text().strip()
     return result
 
 
 _NUMBERS = {"ifindex", "link_index", "link_netnsid", "valid_life_time", "preferred_life_time", "stats", "operstate"}
-_VOLATILE = {*_NUMBERS, "flags", "iif", "id", "no", "designated_port"}
+_VOLATILE = {*_NUMBERS, "flags", "iif", "id", "no", "designated_port", "state"}  # a port's: whether it has a carrier
 
 
 def _is_made(item: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from reconciler.errors import HostLacks
 from reconciler.host import Host, Scope
@@ -21,50 +21,44 @@ from reconciler.host.fake import FakeHost
 from reconciler.host.linux import LinuxHost
 from reconciler.networks import SandboxRef
 from reconciler.plan import Change, Create, Delete, Update, diff
-from reconciler.resources import HOST, Address, Key, Link, Netns, Peer, Resource, Route, State, Sysctl
-from tests import strategies
+from reconciler.resources import (
+    HOST,
+    VLANS,
+    Address,
+    BridgeVlan,
+    FdbEntry,
+    Key,
+    Link,
+    Neighbour,
+    Netns,
+    Option,
+    Peer,
+    Port,
+    Resource,
+    Route,
+    State,
+    Sysctl,
+)
+from tests import samples, strategies
+from tests.samples import ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, GATEWAY, NOWHERE, WEB
 from tests.strategies import CONTAINERS, PARENTS, Foreign, nft_table, state_pairs
+from tests.strategies.hosts import CARD
 
 from ..machine import Machine
 
 SCOPE = Scope("shop", {name: SandboxRef("netns", name, create=True) for name in CONTAINERS})
 FOREIGN = Foreign(ports=1)
 
-WEB = Netns("web", "netns:web")
 DB = Netns("db", "netns:db")
-FRONT = Link("front", "bridge", HOST, "shop-front", mtu=1500, ipv6=False)
-WEB_FRONT = Link(
-    "web/front",
-    "veth",
-    HOST,
-    "ve-web",
-    mtu=1500,
-    master="front",
-    port={"isolated": True, "hairpin": False},
-    peer=Peer("web", "eth0", mtu=1500, mac="02:00:00:00:00:01", ipv6=False),
-    ipv6=False,
-)
-WEB_LAN = Link(
-    "web/lan",
-    "macvlan",
-    "web",
-    "eth1",
-    1400,
-    "02:00:00:00:00:02",
-    parent="/eth0",
-    options={"mode": "bridge"},
-    ipv6=False,
-)
+FRONT = replace(samples.FRONT, ipv6=False)
+INNER = Peer("web", "eth0", mtu=1500, mac="02:00:00:00:00:01", ipv6=False)
+WEB_FRONT = replace(samples.WEB_FRONT, peer=INNER, ipv6=False)
+WEB_LAN = replace(samples.WEB_LAN, mtu=1400, mac="02:00:00:00:00:02", ipv6=False)
+ON_FRONT = replace(WEB_LAN, parent="front")
 DB_LAN = replace(WEB_LAN, path="db/lan", sandbox="db", mac="02:00:00:00:00:03")
-GATEWAY = Address("front", "10.20.0.1/24")
-ADDRESS = Address("web/front", "10.20.0.10/24")
 SECOND = Address("web/front", "10.20.0.11/24")
 THIRD = Address("web/front", "10.20.9.11/24")
-ADDRESS6 = Address("web/front", "fd00:20::10/64")
-DEFAULT = Route("web", "0.0.0.0/0", "10.20.0.1", "web/front")
-DEFAULT6 = Route("web", "::/0", "fd00:20::1", "web/front", 1024)
 ON_LINK = Route("web", "198.51.100.0/24", link="web/front")
-NOWHERE = Route("web", "192.0.2.0/24", type="blackhole")
 NOWHERE6 = Route("web", "2001:db8:ff::/48", metric=1024, type="prohibit")
 SHOP: list[Resource] = [WEB, FRONT, WEB_FRONT, GATEWAY, ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, ON_LINK]
 
@@ -83,6 +77,32 @@ def change(before: Resource, after: Resource, *fields: str) -> list[Change]:
 
 WEB_DOWN = replace(WEB_FRONT, peer=replace(WEB_FRONT.peer, up=False))  # type: ignore[type-var]
 TABLE = nft_table("drop")
+TAGGED = replace(FRONT, tags=(f"uplink-down={CARD}",))
+PORT = Port("front#uplink", CARD, "front", found_up=False)
+FILTERING = replace(TAGGED, options={"vlan_filtering": True, "vlan_default_pvid": 0}, tags=(VLANS, *TAGGED.tags))
+WEB_VLANS = replace(WEB_FRONT, tags=(VLANS,))
+NATIVE = BridgeVlan("web/front", 10, pvid=True, untagged=True)
+TRUNK = [BridgeVlan("web/front", number) for number in range(20, 25)]
+
+SEGMENT = replace(FRONT, mtu=1450, mac="02:00:00:00:00:0c")
+VXLAN = Link(
+    "front#vxlan",
+    "vxlan",
+    HOST,
+    "vx0",
+    1450,
+    "02:00:00:00:00:0a",
+    master="front",
+    options={"id": 5000, "local": "192.0.2.10", "port": 4789, "learning": False},
+    port={"learning": False, "neigh_suppress": True},
+    ipv6=False,
+)
+VXLAN_ALONE = replace(VXLAN, path="front#vtep", master=None, port={})
+OVER_IPV6: dict[str, Option] = {"id": 5000, "local6": "2001:db8::10", "port": 4789, "learning": False}
+ENTRY = FdbEntry("front#vxlan", "02:00:00:00:00:0b", "192.0.2.11")
+TO_ALL = FdbEntry("front#vxlan", FdbEntry.FLOOD, "192.0.2.11", bridged=False)
+NEAR = Neighbour("front", "10.20.0.99", "02:00:00:00:00:0b")
+NEAR6 = Neighbour("front", "fd00:20::99", "02:00:00:00:00:0b")
 
 LISTS: dict[str, list[list[Change]]] = {
     "everything is made once": [made(*SHOP, NOWHERE, NOWHERE6, TABLE)],
@@ -192,6 +212,13 @@ LISTS: dict[str, list[list[Change]]] = {
         change(WEB_LAN, replace(WEB_LAN, mtu=1501), "mtu"),
         change(WEB_LAN, replace(WEB_LAN, mtu=1500), "mtu"),
     ],
+    "a macvlan stands on a bridge of ours, and goes with it": [
+        made(WEB, FRONT, ON_FRONT),
+        change(FRONT, replace(FRONT, mtu=1300), "mtu"),
+        change(ON_FRONT, replace(ON_FRONT, mtu=1400), "mtu"),
+        gone(FRONT),
+        gone(ON_FRONT),
+    ],
     "names, MTUs and MACs have limits": [
         made(WEB, FRONT, replace(FRONT, path="one", name="sixteen-letters0"), replace(FRONT, path="two", name="a/b")),
         made(replace(FRONT, path="three", name="three", mac="01:00:00:00:00:01")),
@@ -225,11 +252,111 @@ LISTS: dict[str, list[list[Change]]] = {
         change(WEB, replace(WEB, loopback_up=False), "loopback_up"),
         change(WEB, WEB, "loopback_up"),
     ],
+    "a link of somebody else's is put into a bridge and taken out": [
+        made(TAGGED, PORT),
+        made(PORT),
+        change(PORT, replace(PORT, up=False), "up"),
+        change(replace(PORT, up=False), PORT, "up"),
+        gone(PORT),
+        made(replace(PORT, name="canary-port0"), replace(PORT, name="eth9"), replace(PORT, master="back")),
+        made(PORT),
+        gone(TAGGED),
+    ],
+    "a bridge lets go of a link of somebody else's": [made(TAGGED, PORT), gone(TAGGED), made(TAGGED), made(PORT)],
+    "a link with a macvlan on it is no port": [made(WEB, FRONT, WEB_LAN, replace(PORT, name="eth0"))],
+    "a forwarding entry is made once, and replaced in place": [
+        made(SEGMENT, VXLAN, ENTRY),
+        made(ENTRY),
+        change(ENTRY, replace(ENTRY, via="192.0.2.12"), "via"),
+        gone(replace(ENTRY, via="192.0.2.12")),
+        gone(ENTRY),
+        made(replace(ENTRY, via="2001:db8::1"), replace(ENTRY, link="back")),
+    ],
+    "what is for everybody goes to several hosts": [
+        made(SEGMENT, VXLAN, TO_ALL, replace(TO_ALL, via="192.0.2.12")),
+        made(TO_ALL),
+        gone(TO_ALL),
+        gone(TO_ALL),
+    ],
+    "a bridge that a VXLAN link leaves forgets who was behind it, and the link does not": [
+        made(SEGMENT, VXLAN, ENTRY),
+        change(VXLAN, replace(VXLAN, master=None), "master"),
+        change(VXLAN, VXLAN, "master", "port.learning"),
+        change(replace(ENTRY, bridged=False), ENTRY, "bridged"),
+    ],
+    "a bridge forgets its neighbours when it goes down, and with its MAC": [
+        made(SEGMENT, VXLAN, NEAR, NEAR6),
+        change(SEGMENT, replace(SEGMENT, mac="02:00:00:00:00:78"), "mac"),
+        made(NEAR, NEAR6),
+        change(SEGMENT, replace(SEGMENT, up=False), "up"),
+        change(SEGMENT, SEGMENT, "up"),
+    ],
+    "a link forgets the neighbours of a family with its last IPv4 address, or that its MTU is too small for": [
+        made(SEGMENT, VXLAN, GATEWAY, NEAR, NEAR6),
+        gone(GATEWAY),
+        change(SEGMENT, replace(SEGMENT, mtu=1200), "mtu"),
+        made(NEAR6),
+    ],
+    "a neighbour is whoever was named last": [
+        made(SEGMENT, VXLAN, NEAR),
+        made(replace(NEAR, mac="02:00:00:00:00:79")),
+        change(NEAR, NEAR, "mac"),
+        gone(NEAR),
+        gone(NEAR),
+    ],
+    "two VXLAN links can't have the same VNI on one port": [
+        made(VXLAN_ALONE, replace(VXLAN_ALONE, path="back#vtep", name="vx1")),
+        made(replace(VXLAN_ALONE, path="lan#vtep", name="vx2", options={**VXLAN.options, "port": 4790})),
+        made(replace(VXLAN_ALONE, path="dmz#vtep", name="vx3", options=OVER_IPV6)),
+        change(VXLAN_ALONE, replace(VXLAN_ALONE, options={"id": 7}), "options.id"),
+        change(VXLAN_ALONE, replace(VXLAN_ALONE, options={"local": "192.0.2.88"}), "options.local"),
+        change(VXLAN_ALONE, replace(VXLAN_ALONE, options={"local6": "2001:db8::1"}), "options.local6"),
+    ],
+    "a next hop that is taken for a neighbour need not be reached": [
+        made(VXLAN_ALONE, Route(HOST, "10.77.1.0/24", "10.77.1.1", "front#vtep", onlink=True)),
+        made(Route(HOST, "10.77.2.0/24", "10.77.2.1", "front#vtep")),
+        made(Route(HOST, "fd77:1::/64", "fd77:1::1", "front#vtep", 1024, onlink=True)),
+        change(VXLAN_ALONE, replace(VXLAN_ALONE, up=False), "up"),
+        made(Route(HOST, "10.77.1.0/24", "10.77.1.1", "front#vtep", onlink=True)),
+        made(Route(HOST, "fd77:2::/64", "fd77:2::1", "front#vtep", 1024, onlink=True)),
+    ],
     "a table is made, replaced and deleted": [
         made(TABLE),
         change(TABLE, nft_table("accept"), "text"),
         gone(TABLE),
         gone(TABLE),
+    ],
+}  # fmt: skip
+
+
+VLAN_LISTS: dict[str, list[list[Change]]] = {
+    "a port that says its VLANs is in no other": [
+        made(WEB, FILTERING, WEB_VLANS, NATIVE, *TRUNK),
+        gone(*TRUNK[1:4]),
+        gone(*TRUNK),
+    ],
+    "how a port is in a VLAN changes in place": [
+        made(WEB, FILTERING, WEB_VLANS, NATIVE, *TRUNK),
+        change(TRUNK[0], replace(TRUNK[0], pvid=True, untagged=True), "pvid", "untagged"),
+        change(NATIVE, replace(NATIVE, pvid=False), "pvid"),
+    ],
+    "the bridge itself and somebody else's port are in VLANs too": [
+        made(FILTERING, BridgeVlan("front", 1, pvid=True, untagged=True), PORT, BridgeVlan("front#uplink", 7)),
+        gone(BridgeVlan("front", 1), PORT),
+        made(PORT),
+    ],
+    "filtering is turned on under a port": [
+        made(WEB, FRONT, WEB_FRONT),
+        [Update(FRONT, FILTERING, ("options.vlan_filtering", "options.vlan_default_pvid", "tags"))],
+        [Update(WEB_FRONT, WEB_VLANS, ("tags",))],
+        made(NATIVE),
+    ],
+    "on a bridge of somebody else a port that says its VLANs leaves the one that it is given": [
+        made(WEB, replace(WEB_VLANS, master="/canary0"), NATIVE),
+        gone(NATIVE),
+    ],
+    "what is no port is in no VLAN": [
+        made(WEB, replace(WEB_VLANS, master=None, port={}), NATIVE, BridgeVlan("db/front", 7)),
     ],
 }  # fmt: skip
 
@@ -240,6 +367,8 @@ def make_foreign() -> None:
         _ip(f"link add {name} address 02:aa:00:00:00:0{number} type veth peer name far{number}")
         _ip(f"link set far{number} up")
         _ip(f"link set {name} up")
+    _ip("addr add 192.0.2.10/24 dev eth0")
+    _ip(f"link add {CARD} address 02:dd:00:00:00:0f type veth peer name cardfar")
     _ip("netns add theirs")
     _ip("-n theirs link set lo up")
     _ip("link add canary0 address 02:aa:00:00:00:0c type bridge")
@@ -334,7 +463,13 @@ def test_both_hosts_do_the_same(lists: list[list[Change]], host: Machine) -> Non
         compare(fake, real, f"after list {number}", torn)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.needs_kernel("vlan_filtering")
+@pytest.mark.parametrize("lists", VLAN_LISTS.values(), ids=VLAN_LISTS.keys())
+def test_both_hosts_do_the_same_with_vlans(lists: list[list[Change]], host: Machine) -> None:
+    test_both_hosts_do_the_same(lists, host)
+
+
+@settings(max_examples=12)
 @given(pair=state_pairs())
 def test_both_hosts_go_from_state_to_state(
     pair: tuple[State, State], new_host: Callable[[], AbstractContextManager[Machine]]

@@ -8,31 +8,45 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from reconciler import engine
 from reconciler.host.linux import LinuxHost
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Plan
 from reconciler.resources import State
-from tests.strategies import Document, manifest, pairs, pinned
+from tests.strategies import Document, manifest, pairs, pinned, unprotected
+from tests.strategies.overlays import write_keys
 
 from ..machine import Machine
 from .test_conformance import make_foreign
 
 FORCE = engine.Options(force=True)
 NewHost = Callable[[], AbstractContextManager[Machine]]
-a_dozen = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+a_dozen = settings(max_examples=12)
 
 
 @contextmanager
-def fresh(new_host: NewHost) -> Iterator[LinuxHost]:
-    """A new isolated host, with others' things in it."""
-    with new_host():
+def fresh(new_host: NewHost) -> Iterator[tuple[LinuxHost, int]]:
+    """A new isolated host, with others' things in it, and the number of a process in the namespace "theirs"."""
+    with new_host() as machine:
         make_foreign()
+        write_keys()
+        process = machine.start(["sh", "-c", "echo there; exec sleep 120"], netns="theirs")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
         host = LinuxHost()
-        yield host
+        yield host, process.pid
         host.close()
+
+
+def go(host: LinuxHost, wanted: Manifest, present: Manifest | None = None) -> None:
+    """Converge from the manifest that is `present`. Where protection forbids that, lift it first, as its words say."""
+    refusals = engine.plan(wanted, host, FORCE).refusals
+    if present and refusals:
+        assert all("is protected" in reason for reason in refusals)
+        apply(unprotected(present), host)
+    apply(wanted, host)
 
 
 def apply(wanted: Manifest, host: LinuxHost) -> Plan:
@@ -78,11 +92,15 @@ def essence(host: LinuxHost, wanted: Manifest) -> State:
 def test_it_converges_says_what_it_does_and_leaves_the_others_alone(
     pair: tuple[Document, Document], new_host: NewHost
 ) -> None:
-    with fresh(new_host) as host:
+    with fresh(new_host) as (host, process):
         around = canaries()
-        for document in (*pair, pair[0]):
-            apply(manifest(document), host)
+        first, second = (manifest(document, process) for document in pair)
+        present = None
+        for wanted in (first, second, first):
+            go(host, wanted, present)
             assert canaries() == around
+            present = wanted
+        apply(unprotected(first), host)
         engine.destroy("shop", host)
         assert canaries() == around
         assert [link["ifname"] for link in _json("link") if "netapply" in link.get("ifalias", "")] == []
@@ -94,11 +112,12 @@ def test_it_converges_says_what_it_does_and_leaves_the_others_alone(
 def test_what_was_chosen_and_written_down_comes_back_after_any_other_manifest(
     pair: tuple[Document, Document], new_host: NewHost
 ) -> None:
-    with fresh(new_host) as host:
-        apply(manifest(pair[0]), host)
-        there = manifest(pinned(pair[0], engine.plan(manifest(pair[0]), host, FORCE).topology))
+    with fresh(new_host) as (host, process):
+        document, elsewhere = manifest(pair[0], process), manifest(pair[1], process)
+        go(host, document)
+        there = manifest(pinned(pair[0], engine.plan(document, host, FORCE).topology), process)
         assert not apply(there, host)
         first = essence(host, there)
-        apply(manifest(pair[1]), host)
-        apply(there, host)
+        go(host, elsewhere, there)
+        go(host, there, elsewhere)
         assert essence(host, there) == first

@@ -112,7 +112,7 @@ def test_links_in_namespaces_of_nobody_are_found_there(world: World, host: Machi
     everywhere.converge(attached)
     (found,) = [one for key, one in World().observe().state.items() if key == ("link", "box/lan")]
     assert isinstance(found, Link)
-    assert found.sandbox.startswith("@")
+    assert found.sandbox == "@elsewhere"
     World().converge(everything())
     assert "eth0" not in ip("-n elsewhere link show")
 

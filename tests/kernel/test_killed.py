@@ -12,9 +12,10 @@ from reconciler import engine
 from reconciler.errors import NetapplyError
 from reconciler.host.linux import LinuxHost
 from reconciler.manifest.model import Manifest
+from tests.strategies import unprotected
 
 from .many_changes import changes, forget_forwarding, snapshot
-from .test_rollback import OPTIONS, Counting, _unprotected, manifests, number_of_operations, raising
+from .test_rollback import OPTIONS, Counting, manifests, number_of_operations, raising
 
 __all__ = ["manifests"]  # the fixture
 
@@ -44,7 +45,7 @@ def test_killed_at_any_operation_the_next_run_converges(manifests: tuple[Manifes
     engine.converge(after, LinuxHost(), OPTIONS)
     as_after = snapshot()
     for at in range(total):
-        engine.converge(_unprotected(after), LinuxHost(), OPTIONS)
+        engine.converge(unprotected(after), LinuxHost(), OPTIONS)
         engine.converge(before, LinuxHost(), OPTIONS)
         forget_forwarding()
         status = run_in_a_child(after, Counting(at, kill))
@@ -52,7 +53,7 @@ def test_killed_at_any_operation_the_next_run_converges(manifests: tuple[Manifes
         assert engine.converge(after, LinuxHost(), OPTIONS).plan or at == total - 1
         assert not engine.plan(after, LinuxHost(), OPTIONS).plan
         assert not [*changes(as_after, snapshot())], f"killed at operation {at}"
-    engine.converge(_unprotected(after), LinuxHost(), OPTIONS)
+    engine.converge(unprotected(after), LinuxHost(), OPTIONS)
     engine.converge(before, LinuxHost(), OPTIONS)
     forget_forwarding()
     assert not [*changes(as_before, snapshot())]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import Host, add_host, cluster
 from tests.machine import Machine
 
 ROOT = Path(__file__).parents[2] / "manifests"
@@ -57,12 +59,91 @@ def site(host: Machine) -> None:
     host.environ["PLACE"] = "berlin"
 
 
+def pods(host: Machine) -> None:
+    """Make the bridge that the plugin would make, and leave: it never takes one away."""
+    host.run("ip link add pods0 address 02:00:00:00:41:01 type bridge")
+    host.run("ip link set pods0 addrgenmode none up")
+    for address in ("10.41.0.1/24", "fd00:41::1/64 nodad"):
+        host.run(f"ip addr add {address} dev pods0")
+
+
+def weave(host: Machine) -> None:
+    running = host.start([sys.executable, "-m", "tests.kernel.docker_plugin", "weave"])
+    assert running.stdout
+    assert running.stdout.readline() == "ready\n"
+
+
+def home(*addresses: str) -> Act:
+    """Make the link eth0 as `lan` does, with addresses of the host on it: 5 where the neighbour has 1."""
+
+    def make(host: Machine) -> None:
+        lan(*addresses)(host)
+        for address in addresses:
+            own = address.replace("1/", "5/")
+            host.run(["ip", "addr", "add", own, "dev", "eth0", *(["nodad"] if ":" in address else [])])
+
+    return make
+
+
+def trunk(host: Machine) -> None:
+    lan()(host)
+    for number, subnet in ((20, "192.168.45"), (30, "192.168.46")):
+        host.run(f"ip link add link eth0 name v{number} type vlan id {number}", netns="lan")
+        host.run(f"ip addr add {subnet}.1/24 dev v{number}", netns="lan")
+        host.run(f"ip link set v{number} up", netns="lan")
+
+
+def router(host: Machine) -> None:
+    lan()(host)
+    for number in (48, 49):
+        host.run(f"ip route add 10.{number}.0.0/24 via 203.0.114.1", netns="lan")
+        host.run(f"ip route add fd00:{number}::/64 via 2001:db8:114::1", netns="lan")
+
+
+def card(host: Machine) -> None:
+    """Make a link eth1 that is down, as a card that nobody uses, with a neighbour `office` behind it."""
+    host.netns("office")
+    host.run("ip link add eth1 type veth peer name eth0 netns office")
+    host.run("ip link set eth0 up", netns="office")
+    for address in ("192.168.50.1/24", "fd00:50::1/64 nodad"):
+        host.run(f"ip addr add {address} dev eth0", netns="office")
+
+
+def sources(host: Machine) -> None:
+    for address, via in (("198.51.100.25/32", "203.0.113.1"), ("2001:db8:51::25/128", "2001:db8:113::1")):
+        host.run(f"ip addr add {address} dev lo")
+        host.run(f"ip route add {address} via {via}", netns="outside")
+
+
+def vpn(host: Machine) -> None:
+    host.outside("admins", "vpn0", default_route=False, routes=("10.52.0.0/24", "fd00:52::/64"))
+
+
+def hosts(host: Machine) -> None:
+    """Make two hosts more on a bridge, and be the first one."""
+    cluster(host, ())
+    host.run("ip addr add 192.0.2.11/24 dev lan")
+    for number in (12, 13):
+        add_host(host, f"node-{number - 10}", number)
+
+
 PREPARE: dict[str, Act] = {
+    "bridge-snat": sources,
+    "bridge-trusted": vpn,
+    "bridge-uplink": card,
+    "bridge-vlans": card,
     "adopted": legacy,
+    "cni": pods,
+    "docker-plugin": weave,
     "external": bridge,
+    "ipvlan-l2": home("192.168.47.1/24", "fd00:47::1/64"),
+    "ipvlan-l3": router,
+    "macvlan-host-access": home("192.168.44.1/24", "fd00:44::1/64"),
+    "macvlan-vlan": trunk,
     "macvlan-bridge": lan("192.168.28.1/24", "fd00:28::1/64"),
     "macvlan-private": lan("192.168.29.1/24"),
     "macvlan-passthru": lan("192.168.30.1/24"),
+    "overlay-three-hosts": hosts,
     "process": app,
     "variables": site,
 }
@@ -74,6 +155,12 @@ def voting_app(host: Machine) -> None:
     reach(host, *((one, back[other]) for one in names for other in names))
     reach(host, ("vote", "203.0.113.2"), ("result", "203.0.113.2"))
     unreached(host, *((one, "203.0.113.2") for one in ("worker", "redis", "db")), ("outside", back["db"]))
+
+
+def pair_of_both_families(host: Machine) -> None:
+    addresses = {name: [host.addresses(name)[0], host.addresses(name, 6)[0]] for name in ("one", "two")}
+    there, back = (("one", one) for one in addresses["two"]), (("two", one) for one in addresses["one"])
+    reach(host, *there, *back)
 
 
 def pair(host: Machine) -> None:
@@ -139,6 +226,27 @@ def macvlan_private(host: Machine) -> None:
     unreached(host, ("red", "192.168.29.20"))
 
 
+def host_access(host: Machine) -> None:
+    reach(host, ("", "192.168.44.65"), ("", "fd00:44::66"), ("dns", "192.168.44.250"), ("proxy", "fd00:44::fa"))
+    reach(host, ("", "192.168.44.1"), ("lan", "192.168.44.5"), ("dns", "192.168.44.66"), ("dns", "fd00:44::1"))
+    assert host.tcp("", "dns", "192.168.44.65") == "192.168.44.250"
+
+
+def macvlan_vlan(host: Machine) -> None:
+    reach(host, ("recorder", "192.168.45.1"), ("recorder", "192.168.46.20"), ("printer", "192.168.46.1"))
+    assert {link["ifname"] for link in host.json("ip -j link show type vlan")} == {"eth0.20", "eth0.30"}
+
+
+def ipvlan_l2(host: Machine) -> None:
+    reach(host, ("one", "192.168.47.66"), ("two", "fd00:47::65"), ("one", "192.168.47.1"), ("lan", "fd00:47::66"))
+    reach(host, ("", "192.168.47.65"), ("", "fd00:47::66"), ("", "192.168.47.1"))
+
+
+def ipvlan_l3(host: Machine) -> None:
+    reach(host, ("web", "10.49.0.20"), ("db", "fd00:48::10"), ("web", "203.0.114.2"), ("db", "2001:db8:114::2"))
+    reach(host, ("lan", "10.48.0.10"), ("lan", "fd00:49::20"))
+
+
 def host_and_none(host: Machine) -> None:
     assert [link["ifname"] for link in host.json("ip -j link", netns="vault")] == ["lo"]
     reach(host, ("vault", "127.0.0.1"))
@@ -200,8 +308,57 @@ def shop(host: Machine) -> None:
     unreached(host, ("cart", "203.0.113.2"))
 
 
+def bridge_uplink(host: Machine) -> None:
+    reach(host, ("printer", "192.168.50.1"), ("printer", "fd00:50::31"), ("office", "192.168.50.31"))
+    reach(host, ("office", "fd00:50::30"))
+    assert host.json("ip -j route show default", netns="printer")[0]["gateway"] == "192.168.50.1"
+    unreached(host, ("", "192.168.50.30"), ("scanner", "203.0.113.2"))
+
+
+def bridge_snat(host: Machine) -> None:
+    for address, source, plain in (
+        ("203.0.113.2", "198.51.100.25", "203.0.113.1"),
+        ("2001:db8:113::2", "2001:db8:51::25", "2001:db8:113::1"),
+    ):
+        reach(host, ("postfix", address), ("nginx", address))
+        assert host.tcp("postfix", "outside", address) == source
+        assert host.tcp("nginx", "outside", address) == plain
+
+
+def bridge_trusted(host: Machine) -> None:
+    host.run("ip route add 10.52.0.0/24 via 203.0.113.1", netns="outside")
+    reach(host, ("admins", "10.52.0.10"), ("admins", "fd00:52::10"), ("database", "203.0.113.2"))
+    assert host.tcp("admins", "database", "10.52.0.10") == "203.0.114.2"
+    unreached(host, ("outside", "10.52.0.10"))
+
+
+def bridge_vlans(host: Machine) -> None:
+    host.run("ip link add link eth0 name v20 type vlan id 20", netns="router")
+    host.run("ip link set v20 up", netns="router")
+    host.run("ip addr flush dev eth0", netns="router")
+    host.run("ip addr add 10.53.0.29/24 dev v20", netns="router")
+    reach(host, ("red-1", "10.53.0.12"), ("blue", "10.53.0.29"))
+    unreached(host, ("red-1", "10.53.0.21"), ("red-1", "10.53.0.29"), ("red-1", "10.53.0.1"))
+    host.netapply(ROOT / "bridge-vlans.yaml")  # the router's address is put back
+
+
+def overlay(host: Machine) -> None:
+    others = [Host(host, "", 0, one.pid) for one in host.processes if one.args[0] == "unshare"]  # type: ignore[index]
+    for one in others:
+        one.netapply(ROOT / "overlay-three-hosts.yaml")
+    reach(host, ("web", "10.50.0.20"), ("web", "fd00:50::30"), ("web", "198.51.100.9"))
+    (api,) = (one.address("api", start="10.51.") for one in others if "api" in one.containers())
+    reach(host, ("worker", api))
+
+
 CHECK: dict[str, Act] = {
+    "bridge-snat": bridge_snat,
+    "bridge-trusted": bridge_trusted,
+    "bridge-uplink": bridge_uplink,
+    "bridge-vlans": bridge_vlans,
     "adopted": adopted,
+    "cni": pair_of_both_families,
+    "docker-plugin": pair_of_both_families,
     "dual-stack": dual_stack,
     "external": external,
     "gateway-modes": gateway_modes,
@@ -209,12 +366,17 @@ CHECK: dict[str, Act] = {
     "icc-off": icc_off,
     "internal": internal,
     "ipv6-only": ipv6_only,
+    "ipvlan-l2": ipvlan_l2,
+    "ipvlan-l3": ipvlan_l3,
+    "macvlan-host-access": host_access,
+    "macvlan-vlan": macvlan_vlan,
     "isolation": isolation,
     "macvlan-bridge": macvlan_bridge,
     "macvlan-passthru": lambda host: reach(host, ("firewall", "192.168.30.1")),
     "macvlan-private": macvlan_private,
     "minimal": pair,
     "mtu": mtu,
+    "overlay-three-hosts": overlay,
     "pinned": pinned,
     "process": process,
     "protect": protect,
@@ -243,7 +405,18 @@ def test_every_example_is_tried_with_traffic() -> None:
     assert sorted(CHECK) == [path.stem for path in EXAMPLES]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+NEEDS = {
+    "bridge-vlans": ["vlan", "vlan_filtering"],
+    "ipvlan-l2": ["ipvlan"],
+    "ipvlan-l3": ["ipvlan"],
+    "macvlan-vlan": ["vlan"],
+}
+"""What not every kernel has, by the examples that need it."""
+
+_MARKED = [pytest.param(one, marks=pytest.mark.needs_kernel(*NEEDS.get(one.stem, ())), id=one.stem) for one in EXAMPLES]
+
+
+@pytest.mark.parametrize("path", _MARKED)
 def test_an_example_works_is_idempotent_and_goes_without_a_trace(path: Path, host: Machine) -> None:
     host.outside()
     if prepare := PREPARE.get(path.stem):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import HostLacks, NotPermitted, OperationFailed
@@ -97,7 +97,7 @@ def zone_lists(draw: st.DrawFn) -> list[Zone]:
     ]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(zone_lists())
 def test_any_table_is_taken_and_comes_back_the_same(zones: list[Zone]) -> None:
     text = _shop(zones)

@@ -7,6 +7,7 @@ from pathlib import Path
 from reconciler import engine
 from reconciler.host.linux import LinuxHost
 from reconciler.manifest import load
+from reconciler.placement import placed
 from reconciler.resources import within
 from tests.machine import Machine
 
@@ -19,11 +20,11 @@ def test_a_near_look_and_a_whole_one_agree_on_each_container(host: Machine, tmp_
     for text in (BEFORE, AFTER):
         path = tmp_path / "shop.yaml"
         path.write_text(text)
-        manifest = load([str(path)])
+        manifest = placed(load([str(path)]), LinuxHost(), OPTIONS.here)
         engine.converge(manifest, LinuxHost(), OPTIONS)
         scope = engine.scope_of(manifest)
         whole = LinuxHost().observe(scope).state
-        for names in [[name] for name in manifest.containers] + [list(manifest.containers)]:
+        for names in [[name] for name in scope.sandboxes] + [list(scope.sandboxes)]:
             near = LinuxHost().observe_near(scope, names)
             assert near == within(whole, names)
             assert near

@@ -17,6 +17,7 @@ from reconciler.host.linux import LinuxHost
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Create, Plan, Update
+from tests.strategies import unprotected
 
 from .many_changes import AFTER, BEFORE, changes, forget_forwarding, make_foreign, snapshot
 
@@ -68,16 +69,10 @@ def number_of_operations(manifests: tuple[Manifest, Manifest]) -> int:
     trap = Counting(None, lambda: None)
     engine.converge(after, LinuxHost(trap=trap), OPTIONS)
     reverted = engine.Options(force=True)
-    engine.converge(_unprotected(after), LinuxHost(), reverted)
+    engine.converge(unprotected(after), LinuxHost(), reverted)
     engine.converge(before, LinuxHost(), reverted)
     forget_forwarding()
     return trap.seen
-
-
-def _unprotected(manifest: Manifest) -> Manifest:
-    from dataclasses import replace
-
-    return replace(manifest, networks={name: replace(n, protect=False) for name, n in manifest.networks.items()})
 
 
 def raising(number: int) -> Callable[[], None]:

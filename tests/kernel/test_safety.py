@@ -79,6 +79,40 @@ def test_two_projects_live_side_by_side_and_neither_touches_the_other(host: Mach
     assert host.snapshot("web") == alone
 
 
+def nowhere(project: str, number: int, destination: str) -> str:
+    """A project with one container in a namespace that is not its own, and there a route to nowhere."""
+    route = f"{{destination: {destination}, type: blackhole}}" if destination else ""
+    return f"""
+project: {project}
+networks:
+  net: {{no_default_route: true, ipam: {{config: [{{subnet: 10.2{number}.0.0/24}}]}}, routes: [{route}]}}
+containers:
+  c{number}: {{sandbox: {{netns: theirs, create: false}}, networks: {{net: {{interface_name: eth{number}}}}}}}
+"""
+
+
+def test_two_projects_in_one_namespace_leave_each_others_routes_to_nowhere_alone(host: Machine) -> None:
+    """They are by no link that would say whose they are; what is left of one goes with the other."""
+
+    def routes() -> list[str]:
+        return [one["dst"] for one in host.json("ip -j route show type blackhole", netns="theirs")]
+
+    host.netns("theirs")
+    one, two = nowhere("one", 0, "192.0.2.0/25"), nowhere("two", 1, "192.0.2.128/25")
+    for text in (one, two):
+        host.netapply("-", stdin=text)
+    for text in (one, two):
+        assert "nothing to do" in host.netapply("-", stdin=text).stdout
+    host.netapply("-", stdin=nowhere("one", 0, "198.51.100.0/24"))
+    assert sorted(routes()) == ["192.0.2.0/25", "192.0.2.128/25", "198.51.100.0/24"]
+    host.netapply("destroy", "--project", "one")
+    assert "192.0.2.128/25" in routes()
+    host.netapply("-", stdin=two)
+    assert routes() == ["192.0.2.128/25"]
+    host.netapply("destroy", "--project", "two")
+    assert routes() == []
+
+
 def test_foreign_ports_addresses_and_routes_on_our_links_stay(host: Machine) -> None:
     host.netapply("-", stdin=SHOP)
     host.run("ip link add guest type veth peer name guest-far")

@@ -132,6 +132,47 @@ def test_an_edit_loses_no_packet_on_networks_that_it_does_not_touch(host: Machin
     assert min(ipv4.sent, ipv6.sent) > 10
 
 
+ON_BRIDGE = """
+version: 1
+project: shop
+networks:
+  front:
+    mtu: 1400
+    ipam: {config: [{subnet: 10.20.0.0/24, ip_range: 10.20.0.128/25}, {subnet: "fd00:20::/64"}]}
+  lan:
+    driver: macvlan
+    driver_opts: {parent: shop-front}
+    internal: true
+    enable_ipv6: true
+    ipam: {config: [{subnet: 10.20.0.0/24, ip_range: 10.20.0.64/26}]}
+containers:
+  web: {networks: {front: {ipv4_address: 10.20.0.200, ipv6_address: "fd00:20::10"}}}
+  tap: {networks: {lan: {ipv4_address: 10.20.0.70}}}
+"""
+
+
+def test_a_macvlan_on_a_bridge_of_the_manifest_is_on_its_segment(host: Machine, bridge_nf: bool) -> None:
+    assert "(macvlan on network front)" in apply(host, ON_BRIDGE)
+    assert host.ping("tap", "10.20.0.200", size=1400, fragment=False)
+    assert host.tcp("web", "tap", "10.20.0.70") == "10.20.0.200"
+    host.run("ip link set eth0 down", netns="tap")
+    assert "endpoint tap" in apply(host, ON_BRIDGE)
+    said = apply(
+        host, ON_BRIDGE.replace("mtu: 1400", "mtu: 1300\n    driver_opts: {name: br9}").replace("shop-front", "br9")
+    )
+    assert "replaced" not in said.replace("0 replaced", "")
+    assert host.ping("tap", "10.20.0.200", size=1300, fragment=False)
+    host.netapply("destroy", "--project", "shop")
+    assert [one["ifname"] for one in host.json("ip -j link")] == ["lo"]
+
+
+def test_macvlans_go_with_the_bridge_that_they_stand_on_and_come_back_with_it(host: Machine) -> None:
+    apply(host, ON_BRIDGE)
+    host.run("ip link delete shop-front")
+    assert "endpoint tap" in apply(host, ON_BRIDGE)
+    assert host.ping("tap", "10.20.0.200")
+
+
 @pytest.mark.parametrize(("mode", "reached"), [("bridge", True), ("private", False)])
 @families
 def test_macvlan_endpoints_talk_in_bridge_mode_and_never_in_private_mode(

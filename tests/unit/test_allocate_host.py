@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.errors import DriverError, HostLacks
 from reconciler.host import Facts, HostLink
-from reconciler.networks import SandboxRef
+from reconciler.networks import Parent, SandboxRef
 from reconciler.resources import Netns
 
 from .allocation import ETH0, FACTS, WLAN0, endpoint, manifest, net, network, problems, settled, standing
@@ -36,7 +36,7 @@ def test_a_failover_changes_neither_mtu_nor_parent() -> None:
     declared = manifest([network("front"), network("lan", driver="macvlan")], {"web": ["front", "lan"]})
     facts = replace(FACTS, links={**FACTS.links, "wlan0": WLAN0})
     before = settled(declared, facts)
-    assert [(one.mtu, one.default_parent) for one in before.networks] == [(1500, None), (1500, "eth0")]
+    assert [(one.mtu, one.parent) for one in before.networks] == [(1500, None), (1500, Parent("eth0"))]
     assert settled(declared, replace(facts, default_link="wlan0"), standing(before)) == before
 
 
@@ -63,12 +63,43 @@ def test_a_macvlan_larger_than_its_parent_is_an_error() -> None:
 def test_a_parent_that_is_told_is_taken() -> None:
     facts = replace(FACTS, links={**FACTS.links, "wlan0": WLAN0})
     found = net(settled(manifest([network("lan", driver="macvlan", driver_opts={"parent": "wlan0"})]), facts), "lan")
-    assert (found.default_parent, found.mtu) == (None, 1400)
+    assert (found.parent, found.mtu) == (Parent("wlan0"), 1400)
 
 
-def test_no_parent_and_no_default_route_is_an_error() -> None:
-    ((place, _),) = problems(manifest([network("lan", driver="macvlan")]), Facts())
-    assert place == "networks/lan/driver_opts"
+def test_a_network_may_stand_on_a_bridge_that_another_one_makes() -> None:
+    declared = manifest(
+        [
+            network("zoo", driver_opts={"name": "br0"}, mtu=1300),
+            network("back"),
+            network("lan", driver="macvlan", driver_opts={"parent": "br0"}),
+            network("far", driver="macvlan", driver_opts={"parent": "shop-back"}),
+        ],
+        {"web": ["lan"], "db": ["far"], "api": ["zoo"]},
+    )
+    found = settled(declared)
+    assert [net(found, name).mtu for name in ("lan", "far")] == [1300, 1500]
+    larger = manifest([replace(declared.networks["zoo"], mtu=None), *list(declared.networks.values())[1:]])
+    assert net(settled(larger, state=standing(found)), "lan").mtu == 1500
+
+
+def test_what_stands_on_a_bridge_of_ours_is_no_larger_than_it() -> None:
+    declared = manifest(
+        [network("front", mtu=1300), network("lan", driver="macvlan", mtu=1400, driver_opts={"parent": "shop-front"})]
+    )
+    assert problems(declared) == [
+        ("networks/lan/mtu", "network lan can't have an MTU of 1400: its parent shop-front has 1300")
+    ]
+
+
+def test_a_parent_of_ours_is_not_mistaken_for_a_link_of_the_host() -> None:
+    """The path of a link of ours, less its first letter, may be the name of the host's."""
+    facts = replace(FACTS, links={**FACTS.links, "wlan0": WLAN0})
+    declared = manifest(
+        [network("xwlan0"), network("lan", driver="macvlan", driver_opts={"parent": "shop-xwlan0"})], {"web": ["lan"]}
+    )
+    before = standing(settled(declared, facts))
+    told_none = manifest([network("xwlan0"), network("lan", driver="macvlan")], {"web": ["lan"]})
+    assert net(settled(told_none, facts, before), "lan").parent == Parent("eth0")
 
 
 def test_links_that_must_exist_are_named() -> None:

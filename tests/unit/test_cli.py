@@ -130,6 +130,17 @@ def test_destroying_removes_what_applying_made(run: Run, host: FakeHost, what: l
     assert run("status", "--project", "shop").out == "shop: nothing there\n"
 
 
+def test_destroying_a_protected_network_is_refused_until_its_protection_is_lifted(run: Run, host: FakeHost) -> None:
+    Path("shop.yaml").write_text(SHOP.replace("  back: {", "  back: {protect: true, "))
+    run("shop.yaml")
+    writes = host.writes
+    refused = run("destroy", "--project", "shop")
+    assert (refused.code, host.writes) == (3, writes)
+    assert "apply the manifest with `protect: false` first" in refused.err
+    Path("shop.yaml").write_text(SHOP)
+    assert [run("shop.yaml").code, run("destroy", "--project", "shop").code] == [0, 0]
+
+
 def test_validating_needs_no_host(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "host_factory", raising(AssertionError("the host was asked for")))
     assert run("validate", "shop.yaml") == (0, "shop: valid (2 networks, 2 containers)\n", "")
@@ -206,7 +217,7 @@ def test_the_schema_of_manifests_and_of_one_drivers_options_is_printed(run: Run)
 
 
 def test_drivers_are_listed_and_explained(run: Run) -> None:
-    assert [line.split()[0] for line in run("drivers").out.splitlines()] == ["bridge", "host", "macvlan", "none"]
+    assert {"bridge", "host", "macvlan", "none"} <= {line.split()[0] for line in run("drivers").out.splitlines()}
     assert "  icc: boolean, default true\n" in run("drivers", "bridge").out
     assert "It has no options.\n" in run("drivers", "none").out
     assert json.loads(run("drivers", "--format", "json", "none").out)["drivers"][0]["options"] == {}
@@ -336,8 +347,8 @@ def test_an_emptied_manifest_is_3_unless_forced(run: Run) -> None:
         ["--no-such-option", "shop.yaml"],
         ["plan"],
         ["plan", "--format", "yaml", "shop.yaml"],
-        ["--lock-timeout", "-1", "shop.yaml"],
-        ["--lock-timeout", "soon", "shop.yaml"],
+        *(["--lock-timeout", time, "shop.yaml"] for time in ("-1", "soon", "nan", "inf", "-inf", "1e9")),
+        ["destroy", "--project", "shop", "--lock-timeout", "nan"],
         ["destroy"],
         ["destroy", "shop.yaml", "--project", "shop"],
         ["destroy", "--project", "Shop"],
@@ -354,6 +365,12 @@ def test_a_wrong_command_line_is_64_and_touches_nothing(run: Run, host: FakeHost
     assert ran.err
     assert "Traceback" not in ran.err
     assert host.writes == 0
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "-1"])
+def test_a_wait_that_never_ends_is_refused_in_clear_words(run: Run, time: str) -> None:
+    said = run("--lock-timeout", time, "shop.yaml").err.splitlines()[0]
+    assert said == f"error: Invalid value for '--lock-timeout': it is {time}; give seconds, from 0 to 86400 (a day)"
 
 
 def test_a_wrong_manifest_is_65_with_every_error_and_its_place(run: Run) -> None:

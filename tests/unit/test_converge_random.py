@@ -10,19 +10,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import engine
-from reconciler.errors import ApplyFailed
+from reconciler.errors import ApplyFailed, Refused
 from reconciler.host.fake import FakeHost
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Plan
 from reconciler.resources import GUARD_TABLE, NftTable, State
-from tests.strategies import Document, Foreign, canaries, documents, foreign, manifest, new_host, pairs, pinned
+from tests.strategies import (
+    Document,
+    Foreign,
+    canaries,
+    documents,
+    foreign,
+    manifest,
+    new_host,
+    pairs,
+    pinned,
+    unprotected,
+)
 
 FORCE = engine.Options(force=True)
 
 
-def apply(document: Document | Manifest, host: FakeHost) -> Plan:
+def go(host: FakeHost, wanted: Manifest, present: Manifest | None = None) -> Plan:
+    """Converge from the manifest that is `present`. Where protection forbids that, lift it first, as its words say."""
+    refusals = engine.plan(wanted, host, FORCE).refusals
+    if present and refusals:
+        assert all("is protected" in reason for reason in refusals)
+        before = host.snapshot()
+        with pytest.raises(Refused):
+            engine.converge(wanted, host, FORCE)
+        assert host.snapshot() == before
+        apply(unprotected(present), host)
+    return apply(wanted, host)
+
+
+def apply(wanted: Manifest, host: FakeHost) -> Plan:
     """Converge, and demand that what was announced is what was done, that it is enough, and that no more is to do."""
-    wanted = document if isinstance(document, Manifest) else manifest(document)
     announced = engine.plan(wanted, host, FORCE).plan
     before = host.writes
     report = engine.converge(wanted, host, FORCE)
@@ -50,45 +73,49 @@ def desired(wanted: Manifest, host: FakeHost) -> State:
     return {key: one for key, one in everything.items() if not (isinstance(one, NftTable) and one.name == GUARD_TABLE)}
 
 
-@given(documents())
+@given(documents(stock=True))
 def test_what_the_strategy_makes_is_a_valid_manifest(document: Document) -> None:
     assert manifest(document).project == "shop"
 
 
-@given(pair=pairs(), canary=foreign())
+@given(pair=pairs(stock=True), canary=foreign())
 def test_it_converges_says_what_it_does_and_leaves_the_others_alone(
     pair: tuple[Document, Document], canary: Foreign
 ) -> None:
     host = new_host()
     canary.make(host)
     around, empty = canaries(host), what_is(host)
-    for document in (*pair, pair[0]):
-        apply(document, host)
+    first, second = map(manifest, pair)
+    present = None
+    for wanted in (first, second, first):
+        go(host, wanted, present)
         assert canaries(host) == around
+        present = wanted
+    apply(unprotected(first), host)
     engine.destroy("shop", host)
     assert what_is(host) == empty
 
 
-@given(pairs())
+@given(pairs(stock=True))
 def test_writing_down_what_was_chosen_changes_nothing_and_brings_it_back_after_any_other_manifest(
     pair: tuple[Document, Document],
 ) -> None:
     """Unpinned, an address depends on what was there before: it stays what it is for as long as it can."""
     host = new_host()
-    Foreign().make(host)
+    Foreign(processes=True).make(host)
     document, elsewhere = pair[0], manifest(pair[1])
-    apply(document, host)
+    go(host, manifest(document))
     there = manifest(pinned(document, engine.plan(manifest(document), host, FORCE).topology))
     assert not apply(there, host)
     first = desired(there, host)
-    apply(elsewhere, host)
-    apply(there, host)
+    go(host, elsewhere, there)
+    go(host, there, elsewhere)
     assert desired(there, host) == first
 
 
 @settings(max_examples=25)
 @given(
-    pair=pairs(),
+    pair=pairs(stock=True),
     number=st.sampled_from([errno.ENOBUFS, errno.EBUSY, errno.EEXIST, errno.EPERM]),
     batch=st.integers(1, 4),
 )
@@ -97,8 +124,10 @@ def test_whatever_operation_fails_the_host_is_as_before(
 ) -> None:
     before, after = (manifest(document) for document in pair)
     host = new_host(batch=batch)
-    Foreign().make(host)
+    Foreign(processes=True).make(host)
     apply(before, host)
+    if engine.plan(after, host, FORCE).refusals:
+        apply(unprotected(before), host)
     as_before = host.snapshot()
     for at in range(1000):
         trap = Trap(at, number)

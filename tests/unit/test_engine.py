@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import pytest
+
+from reconciler import engine
 from reconciler.engine import FEW, _touched
-from reconciler.plan import Create, Delete, Update
+from reconciler.errors import ApplyFailed
+from reconciler.host import Result
+from reconciler.host.fake import FakeHost
+from reconciler.plan import Change, Create, Delete, Update
 from reconciler.resources import Address, Link, Netns, Peer, Route, Sysctl
+from tests.strategies import manifest
 
 WEB = Link("web/front", "veth", "", "ve1", peer=Peer("web", "eth0"))
 
@@ -34,3 +43,37 @@ def test_many_containers_are_verified_with_all_the_rest() -> None:
 
     assert len(_touched(of(FEW))) == FEW
     assert _touched(of(FEW + 2)) == set()
+
+
+class Noting(FakeHost):
+    """Notes which changes it was asked to make, list by list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists: list[list[str]] = []
+
+    def apply(self, changes: Sequence[Change]) -> Iterator[Result]:
+        tried: list[str] = []
+        self.lists.append(tried)
+        for change in changes:
+            tried.append(f"{type(change).__name__} {change.key}")
+            yield from super().apply([change])
+
+
+def test_after_a_failed_delete_the_deletes_next_to_it_are_tried_and_nothing_else() -> None:
+    def trap(doing: str) -> None:
+        if doing == "delete link front":
+            raise OSError(errno.EBUSY, "busy")
+
+    host = Noting()
+    engine.converge(manifest({"project": "shop", "networks": {"back": {}, "front": {}}}), host)
+    host.trap = trap
+    with pytest.raises(ApplyFailed, match="delete link front: busy"):
+        engine.converge(manifest({"project": "shop", "networks": {"lan": {}}}), host)
+    assert host.lists[1] == ["Delete link front", "Delete link back"]
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1.0])
+def test_no_run_waits_for_ever(timeout: float) -> None:
+    with pytest.raises(ValueError, match="lock_timeout"):
+        engine.Options(lock_timeout=timeout)

@@ -11,33 +11,17 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler import engine
 from reconciler.errors import HostLacks, LockHeld
 from reconciler.host import Host, Observation, Scope
 from reconciler.host.fake import FakeHost
-from reconciler.host.fake_kernel import MAX_PORTS, Hop
+from reconciler.host.fake_links import MAX_PORTS, PORT, Hop
 from reconciler.networks import SandboxRef
 from reconciler.plan import Change, Create, Delete, Update
-from reconciler.resources import HOST, Address, Key, Link, Netns, Peer, Resource, Route, Sysctl
-from tests.strategies import Foreign, new_host, nft_table
+from reconciler.resources import Address, Key, Link, Netns, Peer, Resource, Sysctl
+from tests.samples import ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, FRONT, NOWHERE, WEB, WEB_FRONT, WEB_LAN
+from tests.strategies import Document, Foreign, manifest, new_host, nft_table
 
-WEB = Netns("web", "netns:web")
-FRONT = Link("front", "bridge", HOST, "shop-front", mtu=1500)
-WEB_FRONT = Link(
-    "web/front",
-    "veth",
-    HOST,
-    "ve-web",
-    mtu=1500,
-    master="front",
-    port={"isolated": True, "hairpin": False},
-    peer=Peer("web", "eth0", mtu=1500, ipv6=False),
-)
-WEB_LAN = Link("web/lan", "macvlan", "web", "eth1", mtu=1500, parent="/eth0", options={"mode": "bridge"})
-ADDRESS = Address("web/front", "10.20.0.10/24")
-ADDRESS6 = Address("web/front", "fd00:20::10/64")
-DEFAULT = Route("web", "0.0.0.0/0", "10.20.0.1", "web/front")
-DEFAULT6 = Route("web", "::/0", "fd00:20::1", "web/front", 1024)
-NOWHERE = Route("web", "192.0.2.0/24", type="blackhole")
 SHOP: list[Resource] = [WEB, FRONT, WEB_FRONT, ADDRESS, ADDRESS6, DEFAULT, DEFAULT6]
 SCOPE = Scope("shop", {"web": SandboxRef("netns", "web", create=True)})
 
@@ -70,7 +54,7 @@ def test_what_was_made_is_observed_with_what_the_kernel_picked() -> None:
     link = state[WEB_FRONT.key]
     assert isinstance(link, Link)
     assert link.mac is not None
-    assert link == replace(WEB_FRONT, mac=link.mac, ipv6=True, peer=link.peer)
+    assert link == replace(WEB_FRONT, mac=link.mac, ipv6=True, peer=link.peer, port={**PORT, **WEB_FRONT.port})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +200,7 @@ def test_a_change_of_some_fields_changes_no_others() -> None:
     assert errors(host, [Update(WEB_FRONT, other, ("mtu", "port.hairpin"))]) == [0]
     link = host.observe(SCOPE).state[WEB_FRONT.key]
     assert isinstance(link, Link)
-    assert (link.mtu, link.port, link.tags) == (1400, {"isolated": True, "hairpin": True}, ())
+    assert (link.mtu, link.port, link.tags) == (1400, {**PORT, "isolated": True, "hairpin": True}, ())
 
 
 def test_a_deleted_namespace_comes_back_with_all_that_was_in_it_until_it_is_let_go() -> None:
@@ -314,7 +298,7 @@ def test_the_facts_are_those_of_the_host() -> None:
     assert facts.default_link == "eth0"
     assert facts.routes == ("192.0.2.0/24",)
     assert (facts.forwarding_ipv4, facts.forwarding_ipv6) == (False, False)
-    assert set(facts.links) == {"lo", "eth0", "eth1", "eth2"}
+    assert set(facts.links) == {"lo", "eth0", "eth1", "eth2", "card0"}
 
 
 def test_an_adopted_namespace_that_is_not_there_is_pending() -> None:
@@ -330,8 +314,18 @@ def test_a_namespace_of_ours_that_no_manifest_names_goes_by_its_mark() -> None:
     assert "netns web" in keys(host, Scope("shop", {}))
     moved = host.observe(Scope("shop", {"web": SandboxRef("netns", "elsewhere", create=True)})).state
     [netns] = [one for one in moved.values() if isinstance(one, Netns)]
-    assert netns.sandbox.startswith("@")
+    assert netns.sandbox == "@web"
     assert netns.reference == "netns:web"
+
+
+def test_of_two_links_with_one_mark_the_second_does_not_become_the_first_when_that_one_goes() -> None:
+    host = new_host()
+    for name in ("br1", "br2"):
+        host.kernel.set_alias(host.kernel.add_link(host.kernel.host, name, "bridge"), "netapply:shop/front")
+    both = host.observe(SCOPE).state
+    assert {key.name for key in both if key.kind == "link"} == {"front", "?br2"}
+    links = [one for one in both.values() if isinstance(one, Link)]
+    assert errors(host, [Delete(one) for one in links]) == [0, 0]
 
 
 def test_looking_changes_nothing() -> None:
@@ -357,3 +351,30 @@ def test_the_lock_is_held_by_one() -> None:
     with host.lock(1):
         assert host.locked
     assert not host.locked
+
+
+def nowhere(project: str, number: int) -> Document:
+    """A project with one container in a namespace that is not its own, and there a route to nowhere."""
+    net = {
+        "no_default_route": True,
+        "ipam": {"config": [{"subnet": f"10.2{number}.0.0/24"}]},
+        "routes": [{"destination": f"192.0.2.{number}/32", "type": "blackhole"}],
+    }
+    container = {
+        "sandbox": {"netns": "theirs", "create": False},
+        "networks": {"net": {"interface_name": f"if{number}"}},
+    }
+    return {"project": project, "networks": {"net": net}, "containers": {f"c{number}": container}}
+
+
+def test_two_projects_in_one_namespace_leave_each_others_routes_to_nowhere_alone() -> None:
+    host = new_host()
+    Foreign().make(host)
+    routes = host.kernel.names["theirs"].routes
+    for document in (nowhere("one", 1), nowhere("two", 2)):
+        engine.converge(manifest(document), host)
+    assert not engine.plan(manifest(nowhere("one", 1)), host).plan
+    engine.destroy("one", host)
+    assert {"192.0.2.1/32", "192.0.2.2/32"} <= {destination for destination, _ in routes}
+    engine.destroy("two", host)
+    assert routes == {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import HostLacks
-from reconciler.firewall import Zone, guard_of, guard_table, owner_of, table, table_name
+from reconciler.firewall import Seal, Zone, guard_of, guard_table, owner_of, table, table_name
 from reconciler.host import Facts, HostLink
 from reconciler.lower import lower
 from reconciler.networks import Network, Subnet, Topology
@@ -41,6 +42,29 @@ CASES: dict[str, tuple[str, list[Zone]]] = {
         ],
     ),
     "internal": ("shop", [FRONT, Zone("db", "shop-db", ("10.22.0.0/24", "fd00:22::/64"), internal=True)]),
+    "trusted": (
+        "shop",
+        [
+            Zone("front", "shop-front", ("10.20.0.0/24", "fd00:20::/64"), mode_ipv6="routed", trusted=("wg0", "eth1")),
+            Zone("db", "shop-db", ("10.22.0.0/24",), internal=True, trusted=("wg0",)),
+        ],
+    ),
+    "no-icc-with-uplink": (
+        "shop",
+        [
+            Zone("front", "shop-front", ("10.20.0.0/24",), icc=False, gateway_mac="02:00:00:00:00:01"),
+            Zone("back", "shop-back", ("10.21.0.0/24",), gateway_mac="02:00:00:00:00:02"),
+        ],
+    ),
+    "across": (
+        "shop",
+        [
+            Zone("front", "shop-front", ("10.20.1.0/24",), across=("vx1",), allow=("back",), direct=("10.20.2.0/24",)),
+            Zone("back", "shop-back", ("10.21.0.0/24",)),
+            Zone("db", "shop-db", ("10.22.1.0/24", "fd00:22::/96"), internal=True, across=("vx2",)),
+            Zone("lone", "shop-lone", ("10.23.1.0/24",), icc=False, across=("vx3",)),
+        ],
+    ),
     "no-icc": ("shop", [Zone("front", "shop-front", ("10.20.0.0/24", "fd00:20::/64"), icc=False)]),
     "modes": (
         "lab",
@@ -60,6 +84,13 @@ CASES: dict[str, tuple[str, list[Zone]]] = {
             Zone(
                 "fixed", "shop-fixed", ("10.24.0.0/24", "fd00:24::/64"), snat_ipv4="192.0.2.1", snat_ipv6="2001:db8::1"
             ),
+        ],
+    ),
+    "encrypted": (
+        "shop",
+        [
+            replace(FRONT, seal=Seal("wg0", 4789, 4096, FRONT.subnets)),
+            replace(BACK, across=("vx1",), seal=Seal("wg0", 4790, 77, ("10.21.0.0/24", "10.21.1.0/24"))),
         ],
     ),
     "odd-names": ("a.b_c-d", [Zone("n", "br@x.y-z", ("10.1.0.0/24",)), Zone("m", "{a};$b\\", ("10.2.0.0/24",))]),

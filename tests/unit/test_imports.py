@@ -32,12 +32,19 @@ SEES = {
     "manifest.model": {"errors", "networks", "resources"},
     "host": {"errors", "networks", "plan", "resources"},
     "ipam": {"naming"},
-    "safety": {"errors", "host", "plan", "resources"},
+    "safety": {"errors", "host", "parents", "plan", "resources", "uplinks"},
+    "uplinks": {"host", "plan", "resources"},
+    "outside": {"manifest.model", "networks", "resources"},
+    "vlans": {"manifest.model", "networks", "outside", "resources"},
 }
 """What the modules of the core see, and no more."""
 
-DRIVERS_SEE = {"addressing", "drivers", "errors", "firewall", "manifest.model", "naming", "networks", "resources"}
-FRONT = {"__main__", "api", "cli", "options", "output", "pin", "report", "__init__"}
+DRIVERS_SEE = {
+    *("addressing", "drivers", "errors", "firewall", "manifest.model", "naming", "networks", "resources"),
+    *("bridging", "encryption", "outside", "shares", "vlans"),
+    "uppers",
+}
+FRONT = {"__main__", "api", "cli", "keys", "options", "output", "pin", "report", "__init__"}
 """What talks to users; nothing that works for it knows it."""
 
 
@@ -81,9 +88,20 @@ def test_a_module_of_the_core_sees_only_what_it_stands_on(module: str) -> None:
     assert ours(module) <= SEES[module]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("drivers")])
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("drivers.")])
 def test_a_driver_sees_manifests_networks_and_resources_only(module: str) -> None:
     assert ours(module) <= DRIVERS_SEE
+
+
+def test_the_registry_of_drivers_sees_those_of_others_too_once_one_is_asked_for() -> None:
+    assert ours("drivers") <= DRIVERS_SEE | {"plugins"}
+    assert "plugins" not in set(at_once("drivers"))
+
+
+def test_only_one_module_knows_that_drivers_can_be_executables_of_the_host() -> None:
+    """It asks and takes answers; that this is done by a process, and what that may, is the host's part."""
+    outside = [name for name in MODULES if not name.startswith("host.")]
+    assert {name for name in outside if "host.executables" in ours(name)} == {"plugins", "plugins.executables"}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("host.", "sandboxes"))])
@@ -129,7 +147,7 @@ def test_the_way_of_a_plan_loads_neither_pyroute2_nor_jsonschema(tmp_path: Path)
         f"reconciler.cli.run(['validate', {str(path)!r}])"
     )
     assert "reconciler.manifest.loading" in loaded
-    assert not loaded & {"pyroute2", "jsonschema", "asyncio"}
+    assert not loaded & {"pyroute2", "jsonschema", "asyncio", "importlib.metadata", "reconciler.plugins"}
 
 
 def test_the_version_is_told_before_anything_is_loaded() -> None:

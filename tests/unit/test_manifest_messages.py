@@ -7,8 +7,10 @@ import io
 
 import pytest
 
+from reconciler.drivers import built_in
 from reconciler.errors import ManifestError
 from reconciler.manifest import load
+from reconciler.manifest.words import listed
 
 ENVIRON = {"PROJECT": "p"}
 
@@ -159,6 +161,50 @@ NETWORKS: list[tuple[str, list[str]]] = [
             "3:62: network front has its parent for itself, and network lan stands on it too; "
             "use mode bridge, or another parent"
         ],
+    ),
+    (
+        network(
+            "{ipam: {config: [{subnet: 10.0.0.0/24}]}}",
+            "  lan:\n"
+            "    driver: macvlan\n"
+            "    driver_opts: {parent: p-front}\n"
+            "    ipam: {config: [{subnet: 10.0.0.0/24, ip_range: 10.0.0.128/25}]}\n",
+        ),
+        [
+            "7:5: network lan stands on the link of network front, and both can give 10.0.0.128; "
+            "give each an ip_range of its own"
+        ],
+    ),
+    (
+        network(
+            "{ipam: {config: [{subnet: 10.0.0.0/24, ip_range: 10.0.0.0/25}]}}",
+            "  lan: {driver: macvlan, driver_opts: {parent: p-front}, ipam: {config: [{subnet: 10.0.0.0/24}]}}\n"
+            "containers: {a: {networks: {front: {ipv4_address: 10.0.0.200}}}}\n",
+        ),
+        [
+            "4:58: network lan stands on the link of network front, and both can give 10.0.0.2; "
+            "give each an ip_range of its own"
+        ],
+    ),
+    (
+        network(
+            "{ipam: {config: [{subnet: 10.0.0.0/24, ip_range: 10.0.0.0/25, gateway: 10.0.0.200}]}}",
+            "  lan:\n"
+            "    driver: macvlan\n"
+            "    driver_opts: {parent: p-front}\n"
+            "    ipam: {config: [{subnet: 10.0.0.0/24, ip_range: 10.0.0.128/25}]}\n",
+        ),
+        [
+            "7:5: network lan stands on the link of network front, and both can give 10.0.0.200; "
+            "give each an ip_range of its own"
+        ],
+    ),
+    (
+        network(
+            "{driver_opts: {name: br0}}",
+            "  ours: {external: true, driver_opts: {name: br0}}\n",
+        ),
+        ["4:46: network ours is external, and network front makes its link br0; attach its containers to front"],
     ),
     (
         network("{external: true}"),
@@ -521,7 +567,7 @@ WORDS: list[tuple[str, list[str]]] = [
     (network("{subnet: 10.0.0.0/24}"), ["3:11: unknown key subnet in a network; it belongs in an ipam.config entry"]),
     (network("{drivr: bridge}"), ["3:11: unknown key drivr in a network; did you mean driver?"]),
     (network("{driver: brige}"), ["3:19: there is no driver 'brige'; did you mean bridge?"]),
-    (network("{driver: zzz}"), ["3:19: there is no driver 'zzz'; there are bridge, host, macvlan and none"]),
+    (network("{driver: zzz}"), [f"3:19: there is no driver 'zzz'; there are {listed(built_in(), 'and')}"]),
     (network("{driver: [bridge]}"), ["3:19: driver must be a text, not a list"]),
     (network("{driver: }"), ["3:19: driver has no value; give it one, or remove the line"]),
     (

@@ -6,20 +6,25 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink.rtnl import RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH  # type: ignore[import-untyped]
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]
+from pyroute2.netlink.rtnl.ndmsg import ndmsg  # type: ignore[import-untyped]
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg  # type: ignore[import-untyped]
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]
 
 from reconciler.errors import OperationFailed
-from reconciler.host import kinds, netlink, rtnetlink
+from reconciler.host import kinds, neighbours, netlink, rtnetlink
+from reconciler.host.neighbours import NeighbourRow
 from reconciler.host.netlink import Message, Picker, attribute, attributes, nested
 from reconciler.host.rtnetlink import AddressRow, RouteRow
+from reconciler.resources import ROUTE_PROTOCOL
 
 MAC = "02:00:00:00:00:0a"
 
@@ -411,3 +416,88 @@ def test_a_refused_list_is_an_error_with_its_number(door: Door) -> None:
     with pytest.raises(OperationFailed, match="Operation not supported") as caught:
         door(lambda sequence, message: [acknowledged(sequence, errno.EOPNOTSUPP)]).dump(18, b"")
     assert caught.value.errno == errno.EOPNOTSUPP
+
+
+# --- forwarding entries and neighbours
+
+
+@pytest.mark.parametrize(("via", "family"), [("192.0.2.9", "AF_INET"), ("2001:db8::9", "AF_INET6")])
+def test_a_forwarding_entry_is_encoded_with_both_halves(via: str, family: str) -> None:
+    flags = neighbours.SELF | neighbours.MASTER
+    message = Message(neighbours.NEWNEIGH, netlink.CREATE | netlink.EXCL, neighbours.fdb(7, MAC, via, flags))
+    expected = {"family": socket.AF_BRIDGE, "ifindex": 7, "flags": 0x06}
+    assert decoded(ndmsg, message) == {**expected, "NDA_LLADDR": MAC, "NDA_DST": via}
+    assert message.type == RTM_NEWNEIGH
+    assert neighbours.neighbour_row(message.body).state == neighbours.OURS
+
+
+@pytest.mark.parametrize("address", ["10.20.0.9", "fd00:20::9"])
+def test_a_neighbour_is_encoded_with_our_number_and_deleted_without(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = Message(neighbours.NEWNEIGH, netlink.CREATE, neighbours.neighbour(7, address, MAC))
+    common = {"family": family, "ifindex": 7, "NDA_DST": address}
+    assert decoded(ndmsg, made) == {**common, "NDA_LLADDR": MAC, "NDA_PROTOCOL": ROUTE_PROTOCOL}
+    assert neighbours.neighbour_row(made.body).state == neighbours.PERMANENT
+    gone = Message(neighbours.DELNEIGH, 0, neighbours.neighbour(7, address, None))
+    assert decoded(ndmsg, gone) == common
+    assert gone.type == RTM_DELNEIGH
+
+
+def test_neighbours_are_asked_for_link_by_link() -> None:
+    message = Message(neighbours.GETNEIGH, netlink.DUMP, neighbours.all_neighbours(7))
+    assert decoded(ndmsg, message) == {"NDA_IFINDEX": 7}
+    assert message.type == RTM_GETNEIGH
+    assert decoded(ndmsg, Message(neighbours.GETNEIGH, netlink.DUMP, neighbours.all_fdb(7))) == {
+        "family": socket.AF_BRIDGE,
+        "ifindex": 7,
+    }
+
+
+@given(
+    address=st.ip_addresses().map(str),
+    mac=st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":")),
+    state=st.integers(0, 0xFFFF),
+    flags=st.integers(0, 0xFF),
+    bridge=st.booleans(),
+)
+def test_neighbours_are_decoded_as_pyroute2_encodes_them(
+    address: str, mac: str, state: int, flags: int, bridge: bool
+) -> None:
+    family = socket.AF_BRIDGE if bridge else socket.AF_INET6 if ":" in address else socket.AF_INET
+    fields = {"family": family, "ifindex": 9, "state": state, "flags": flags}
+    body = encoded(ndmsg, fields, [("NDA_DST", address), ("NDA_LLADDR", mac), ("NDA_PROTOCOL", 110)])
+    row = neighbours.neighbour_row(body)
+    assert row == NeighbourRow(family, 9, state, flags, row.address, mac, 110)
+    assert ip_address(row.address) == ip_address(address)
+
+
+def test_options_of_a_vxlan_link_are_those_of_pyroute2() -> None:
+    options: dict[str, Any] = {"id": 5000, "local": "192.0.2.1", "learning": False, "port": 4789}
+    body = rtnetlink.link(name="x", kind="vxlan", options=kinds.encode(kinds.KINDS["vxlan"], options))
+    info = decoded(ifinfmsg, rtnetlink.new_link(body))["IFLA_LINKINFO"]["IFLA_INFO_DATA"]
+    assert info == {
+        "IFLA_VXLAN_ID": 5000,
+        "IFLA_VXLAN_LOCAL": "192.0.2.1",
+        "IFLA_VXLAN_LEARNING": 0,
+        "IFLA_VXLAN_PORT": 4789,
+    }
+    over_ipv6: dict[str, Any] = {"local6": "2001:db8::1"}
+    assert kinds.decode(kinds.KINDS["vxlan"], kinds.encode(kinds.KINDS["vxlan"], over_ipv6)) == over_ipv6
+
+
+def test_options_of_a_port_are_those_of_pyroute2() -> None:
+    port = kinds.encode(kinds.PORT, dict.fromkeys(kinds.PORT, False))
+    body = rtnetlink.link(index=4, port=port)
+    found = decoded(ifinfmsg, rtnetlink.set_link(body))["IFLA_LINKINFO"]["IFLA_INFO_SLAVE_DATA"]
+    assert found.keys() == {
+        *("IFLA_BRPORT_MODE", "IFLA_BRPORT_LEARNING", "IFLA_BRPORT_UNICAST_FLOOD", "IFLA_BRPORT_MCAST_FLOOD"),
+        *("IFLA_BRPORT_BCAST_FLOOD", "IFLA_BRPORT_NEIGH_SUPPRESS", "IFLA_BRPORT_ISOLATED"),
+    }
+
+
+def test_a_next_hop_that_is_taken_for_a_neighbour_is_so_by_a_flag() -> None:
+    body = rtnetlink.route("10.1.0.0/24", via="10.1.0.1", link=7, metric=0, onlink=True)
+    assert decoded(rtmsg, rtnetlink.new_route(body))["flags"] == 4
+    row = rtnetlink.route_row(body)
+    assert row is not None
+    assert row.onlink

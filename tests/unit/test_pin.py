@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -252,22 +253,49 @@ LENDERS = Observation(
     {},
     Facts(
         links={
-            name: HostLink(name, "", 9000, up=True, addresses=(f"10.250.{at}.1/24",))
-            for at, name in enumerate(["eth0", "br0", "lan0", "wan0"])
+            name: HostLink(name, "", 9000, up=True, addresses=(f"10.250.{at}.1/24", f"192.0.2.1{at}/24"))
+            for at, name in enumerate(["eth0", "br0", "lan0", "wan0", "eth1"])
         },
         default_link="eth0",
     ),
 )
 
 
+def chosen(topology: Topology) -> Topology:
+    """Return a topology without the option that pinning replaces by the addresses that were chosen for it."""
+    networks = [
+        replace(one, options={name: value for name, value in one.options.items() if name != "host_access"})
+        for one in topology.networks
+    ]
+    return replace(topology, networks=tuple(networks))
+
+
+def test_the_hosts_own_addresses_are_pinned_too() -> None:
+    start = "project: shop\nnetworks:\n  lan:\n    driver: macvlan\n    driver_opts: {host_access: true}  # ours\n"
+    for more in ("", "    enable_ipv6: true\n"):
+        manifest = read(f"{start}{more}containers: {{}}\n")
+        topology = allocate(manifest, HERE)
+        (text,) = pin(manifest, topology).values()
+        addresses = [one.partition("/")[0] for one in topology.networks[0].host_addresses]
+        assert len(addresses) == 1 + bool(more)
+        assert "host_access: true" not in text
+        assert all(one in text for one in addresses)
+        assert chosen(allocate(read(text), HERE)) == chosen(topology)
+        assert pin(read(text), topology) == {}
+
+
+def on_its_first_host(manifest: Manifest) -> Manifest:
+    return replace(manifest, here=next(iter(manifest.hosts), None))
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_can_be_pinned(path: Path) -> None:
     values = {"PLACE": "lab", "APP_PID": "7"}
-    manifest = load([str(path)], values)
+    manifest = on_its_first_host(load([str(path)], values))
     topology = allocate(manifest, LENDERS)
     for text in pin(manifest, topology).values():
-        again = load(["-"], values, io.StringIO(text))
-        assert allocate(again, LENDERS) == topology
+        again = on_its_first_host(load(["-"], values, io.StringIO(text)))
+        assert chosen(allocate(again, LENDERS)) == chosen(topology)
         lines = text.splitlines()
         assert all(line in lines for line in path.read_text().splitlines() if line.lstrip().startswith("#"))
 

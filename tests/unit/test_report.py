@@ -16,13 +16,30 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from reconciler import drivers
 from reconciler.errors import LockHeld, ManifestError, Position, Problem, Refused, RollbackFailed
+from reconciler.firewall import Zone
+from reconciler.networks import Endpoint, Network, Parent, StaticRoute
 from reconciler.plan import Plan, diff
 from reconciler.report import changes, json, problems, progress, status, text
 from reconciler.report.content import Content
 from reconciler.report.entries import Counts, count, fold
 from reconciler.report.terminal import View, view_of
-from reconciler.resources import GUARD_TABLE, Address, Link, Netns, NftTable, Peer, Resource, Route, Sysctl, state
+from reconciler.resources import (
+    GUARD_TABLE,
+    VLANS,
+    Address,
+    BridgeVlan,
+    Link,
+    Netns,
+    NftTable,
+    Peer,
+    Port,
+    Resource,
+    Route,
+    Sysctl,
+    state,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
 SCHEMA = Path(__file__).parents[2] / "schemas" / "plan.schema.json"
@@ -66,6 +83,22 @@ def macvlan(mode: str, parent: str = "/eth0") -> tuple[Resource, ...]:
     return (Netns("api", "netns:api"), link, Address(link.path, "192.168.20.64/24"))
 
 
+def on_parent(driver: str, parent: Parent, *, access: bool = False, **options: str) -> tuple[Resource, ...]:
+    """What a driver makes of a network lan on a parent, with a container on it."""
+    found = drivers.find(driver)
+    assert found is not None
+    gateway = None if options.get("mode") == "l3" else "10.9.0.1"
+    way = StaticRoute("0.0.0.0/0", gateway)
+    web = Endpoint("web", "lan", "eth0", "02:00:00:00:00:09", ("10.9.0.10/24",), (way,))
+    host = ("10.9.0.250/32",) if access else ()
+    lan = Network("shop", "lan", driver, 1500, options, endpoints=(web,), parent=parent, host_addresses=host)
+    return (Netns("web", "netns:web"), *(one for one in found.lower(lan) if not isinstance(one, Zone)))
+
+
+ETH0 = Parent("eth0")
+VLAN = Parent("eth0.20", "vlan", "#eth0.20", ETH0, 20, 1500)
+DUMMY = Parent("dm0", "dummy", "lan#parent")
+
 SHOP = (BRIDGE, *GATEWAYS, *veth("web", 10), *veth("api", 11), *HOST)
 
 
@@ -94,6 +127,28 @@ ROUTES = (
     Route("web", "10.99.0.0/16", "10.20.0.7", "web/front", 50),
     Route("web", "10.98.0.0/16", None, "web/front"),
     Route("web", "10.97.0.0/16", type="blackhole"),
+)
+
+BACK = replace(BRIDGE, path="back", name="shop-back", mac="02:00:00:00:00:02")
+SWAPPED = edited(
+    (BRIDGE, BACK, *veth("web", 10), *macvlan("bridge", "front")),
+    ("link front", {"name": "shop-back"}),
+    ("link back", {"name": "shop-front"}),
+)
+MOVED = edited(veth("web", 10), ("link web/front", {"peer": replace(WEB.peer, sandbox="@old")}))[1:]
+
+UPLINKED = (replace(BRIDGE, tags=("protect", "uplink=eth1")), Port("front#uplink", "eth1", "front"))
+FILTERING = replace(BRIDGE, options={"vlan_filtering": True, "vlan_default_pvid": 0}, tags=(VLANS,))
+VLAN_SET = (
+    BridgeVlan("front", 1, pvid=True, untagged=True),
+    BridgeVlan("web/front", 10, pvid=True, untagged=True),
+    *(BridgeVlan("api/front", number) for number in (10, *range(20, 31))),
+)
+VLAN_EDITED = (
+    *VLAN_SET[:1],
+    BridgeVlan("web/front", 20, pvid=True, untagged=True),
+    BridgeVlan("api/front", 10, pvid=True, untagged=True),
+    *(BridgeVlan("api/front", number) for number in range(20, 41)),
 )
 
 CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
@@ -134,7 +189,27 @@ CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
             ),
         ),
     ),
+    "ipvlan": (on_parent("ipvlan", ETH0, mode="l3", access=True), ()),
+    "ipvlan-mode": (on_parent("ipvlan", ETH0, mode="l3"), on_parent("ipvlan", ETH0, mode="l2")),
+    "macvlan-vlan": (on_parent("macvlan", VLAN), ()),
+    "macvlan-vlan-gone": ((), on_parent("macvlan", VLAN, access=True)),
+    "macvlan-dummy": (on_parent("macvlan", DUMMY), ()),
+    "host-access": (on_parent("macvlan", ETH0, access=True), on_parent("macvlan", ETH0)),
+    "host-access-gone": (on_parent("macvlan", ETH0), on_parent("macvlan", ETH0, access=True)),
+    "uplink": ((*UPLINKED, *SHOP[1:]), SHOP),
+    "uplink-with-its-network": (UPLINKED, ()),
+    "uplink-gone": (SHOP, (*UPLINKED, *SHOP[1:])),
+    "uplink-with-its-network-gone": ((), UPLINKED),
+    "uplink-down": (
+        edited(UPLINKED, ("port front#uplink", {"up": True})),
+        edited(UPLINKED, ("port front#uplink", {"up": False})),
+    ),
+    "uplink-other": (edited(UPLINKED, ("port front#uplink", {"name": "eth2"})), UPLINKED),
+    "vlans": ((FILTERING, *SHOP[1:], *VLAN_SET), SHOP),
+    "vlans-changed": ((FILTERING, *SHOP[1:], *VLAN_EDITED), (FILTERING, *SHOP[1:], *VLAN_SET)),
     "setting": (SHOP, edited(SHOP, ("sysctl net.ipv4.ip_forward", {"value": "0"}))),
+    "bridges-swapped": (SWAPPED, (BRIDGE, BACK, *veth("web", 10), *macvlan("bridge", "front"))),
+    "namespace-of-nobody": (veth("web", 10), (Netns("@old", "netns:old"), *MOVED)),
     "busy-namespace": (without("api"), edited(SHOP, ("netns api", {"busy": True}))),
     "destroy": ((), SHOP),
     "leftover": (SHOP, (*SHOP, Link("?7", "veth", "", "ve123", peer=Peer("web", "eth9")))),
@@ -260,7 +335,20 @@ def test_two_huge_firewalls_are_not_compared_line_by_line() -> None:
     assert "20000 lines → 20000 lines" in text.plan(Content("shop", plan), View())
 
 
-@pytest.mark.parametrize("name", ["from-clean", "nothing", "mtu", "address", "inner-end-lost", "container-removed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "from-clean",
+        "nothing",
+        "mtu",
+        "address",
+        "inner-end-lost",
+        "container-removed",
+        "namespace-of-nobody",
+        "macvlan-vlan-gone",
+        "ipvlan-mode",
+    ],
+)
 def test_status_is_a_tree_with_what_has_drifted(name: str) -> None:
     told = content(name, pending={"db": "no process runs in it"})
     golden(f"status-{name}.txt", status.tree("shop", state(list(CASES[name][1])), told, View()))

@@ -13,13 +13,20 @@ ZONES = (
     Zone("back", "shop-back", ("10.1.0.0/24",), mode_ipv4="routed", icc=False),
     Zone("in", "shop-in", ("10.2.0.0/24", "fd00:2::/64"), internal=True),
     Zone("plain", "shop-plain", ("10.3.0.0/24",), masquerade=False),
+    Zone("fixed", "shop-fixed", ("10.4.0.0/24", "fd00:4::/64"), snat_ipv4="192.0.2.7", trusted=("wg0", "eth9")),
+    Zone("lan", "shop-lan", ("10.5.0.0/24",), icc=False, gateway_mac="02:00:00:00:00:05"),
+    Zone("wide", "shop-wide", ("10.6.0.0/24",), across=("vxwide",), direct=("10.6.1.0/24",), allow=("back",)),
 )
 
 
 def bridge(zone: Zone) -> list[Resource]:
     addresses = [subnet.replace("0/", "1/").replace("::/", "::1/") for subnet in zone.subnets]
     link = Link(path=zone.network, kind="bridge", sandbox="", name=zone.interface)
-    return [link, *(Address(zone.network, address) for address in addresses)]
+    result: list[Resource] = [link, *(Address(zone.network, address) for address in addresses)]
+    for name in zone.across:
+        path = f"{zone.network}#vtep"
+        result += [Link(path, "vxlan", "", name), Address(path, addresses[0].replace("/24", "/32"))]
+    return result
 
 
 def test_the_firewall_of_what_stays_is_the_one_that_it_had() -> None:

@@ -12,17 +12,20 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.drivers import built_in
 from reconciler.errors import Problem
-from reconciler.manifest.compiler import INVALID, Walk, compiled
-from reconciler.manifest.schema import checker, published
+from reconciler.manifest.checks import INVALID, Walk
+from reconciler.manifest.compiler import compiled
+from reconciler.manifest.schema import checker, composed, published
 from reconciler.manifest.tree import Map, Plain, Seq, core, plain
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = published(built_in())
+SCHEMA = composed(built_in())
+PUBLISHED = published(built_in())
 
 
 def tree(value: Any) -> Any:
@@ -52,7 +55,7 @@ def problems_of(document: Any) -> tuple[Any, list[Problem]]:
 
 # jsonschema takes patterns as Python does, where $ is also before a last newline; by ECMA 262 it is the very end.
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    from reconciler.manifest.compiler import ecma
+    from reconciler.manifest.checks import ecma
 
     if isinstance(instance, str) and not ecma(pattern)(instance):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
@@ -161,9 +164,9 @@ def test_the_published_schema_is_up_to_date() -> None:
 
 
 def test_the_published_schema_is_a_schema_of_its_draft() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert {"$id", "title", "description"} <= SCHEMA.keys()
+    jsonschema.Draft202012Validator.check_schema(PUBLISHED)
+    assert PUBLISHED["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert {"$id", "title", "description"} <= PUBLISHED.keys()
 
 
 def _properties(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -179,11 +182,66 @@ def _properties(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def test_every_property_has_a_description_for_editors() -> None:
     bare = []
-    for path, one in _properties(SCHEMA, ""):
-        described = SCHEMA["$defs"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one
+    for path, one in _properties(PUBLISHED, ""):
+        described = PUBLISHED["$defs"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one
         if "description" not in described:
             bare.append(path)
     assert bare == []
+
+
+VARIABLE = "${NAME:-7}"
+EDITOR = jsonschema.Draft202012Validator(PUBLISHED)
+
+
+def _scalars(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield where in a document each scalar is that a variable can stand for: its holder and its key."""
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(one, dict | list):
+            yield from _scalars(one)
+        elif one is not None:
+            yield value, key
+
+
+@settings(deadline=None)
+@given(documents(SCHEMA), st.data())
+def test_an_editor_takes_a_variable_where_it_takes_a_scalar(document: Any, data: st.DataObject) -> None:
+    if not ORACLE.is_valid(document) or not (places := list(_scalars(document))):
+        return
+    holder, key = data.draw(st.sampled_from(places))
+    if isinstance(holder, list) and VARIABLE in holder:
+        return
+    holder[key] = VARIABLE
+    assert list(EDITOR.iter_errors(document)) == []
+
+
+@settings(deadline=None)
+@given(documents(SCHEMA))
+def test_without_variables_an_editor_takes_what_loading_takes(document: Any) -> None:
+    if "${" not in json.dumps(document):
+        assert EDITOR.is_valid(document) == jsonschema.Draft202012Validator(SCHEMA).is_valid(document)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"mtu": VARIABLE},
+        {"internal": VARIABLE},
+        {"driver": VARIABLE, "driver_opts": {"anything": 1}},
+        {"driver_opts": {"icc": VARIABLE, "name": f"br-{VARIABLE}", "gateway_mode": VARIABLE}},
+        {"ipam": {"config": [{"subnet": f"10.{VARIABLE}.0.0/24"}]}},
+    ],
+)
+def test_what_a_variable_stands_for_is_checked_once_it_is_replaced(network: dict[str, Any]) -> None:
+    document = {"project": "p", "networks": {"front": network}}
+    assert list(EDITOR.iter_errors(document)) == []
+    assert problems_of(document)[1]
+
+
+@pytest.mark.parametrize("manifest", sorted((ROOT / "manifests").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_an_editor_finds_nothing_wrong_with_the_examples(manifest: Path) -> None:
+    document = yaml.safe_load(manifest.read_text())
+    if "project" in document:  # or it is a part of one
+        assert list(EDITOR.iter_errors(document)) == []
 
 
 @pytest.mark.parametrize(
