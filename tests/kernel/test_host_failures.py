@@ -147,7 +147,7 @@ def test_a_kind_of_link_that_the_kernel_has_not_is_something_the_host_lacks() ->
         list(world.host.apply([Create(unknown)]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(kinds.KINDS, "nosuchkind", {})
-        with pytest.raises(HostLacks, match=r"no links of kind nosuchkind; load its module \(modprobe nosuchkind\)"):
+        with pytest.raises(HostLacks, match=r"no links of kind nosuchkind; load the module \(modprobe nosuchkind\)"):
             list(world.host.apply([Create(unknown)]))
 
 
