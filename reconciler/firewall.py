@@ -44,7 +44,7 @@ class Zone:
     where it is a bridge to more than containers: without icc they do not reach each other by way of the host, but what
     else is in the bridge. `across` are further links by which the network's packets come and go: from and to its
     containers on other hosts; `direct` are prefixes of such whose packets come and go as they are, by whatever link
-    leads there. `seal` is of an encrypted one.
+    leads there. `seal` is netapply's own, of an encrypted one.
     """
 
     network: str

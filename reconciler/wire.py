@@ -40,7 +40,7 @@ _MORE: Mapping[tuple[str, str], Mapping[str, Any]] = {
 }
 """What a type does not say of a field, as JSON Schema does, by class and field."""
 
-_UNSAID = {("Link", "tags"), ("Route", "shared")}
+_UNSAID = {("Link", "tags"), ("Route", "shared"), ("Zone", "seal")}
 """Fields that no driver in another language gives: netapply does."""
 
 _NOUNS = {

@@ -125,16 +125,17 @@ KINDS: Mapping[str, Fields] = {
 }
 """The options of each kind of link that netapply makes (IFLA_INFO_DATA of linux/if_link.h)."""
 
+ENDPOINT_PORT: Fields = {"hairpin": flag(4, False), "isolated": flag(33, False)}
 PORT: Fields = {
-    "hairpin": flag(4, False),
+    **ENDPOINT_PORT,
     "learning": flag(8, True),
     "flood": flag(9, True),
     "mcast_flood": flag(27, True),
     "bcast_flood": flag(30, True),
     "neigh_suppress": flag(32, False),
-    "isolated": flag(33, False),
 }
-"""The options of a bridge's port (IFLA_BRPORT_* of linux/if_link.h)."""
+"""The options of a bridge's port (IFLA_BRPORT_* of linux/if_link.h). Those of endpoints are few, since there are many
+endpoints: what is read and never asked for makes two equal ports differ."""
 
 
 def vxlan_link(index: int) -> bytes:

@@ -252,7 +252,7 @@ class View:
             master=self._reference(look.cookie, row.master, names) if row.master else None,
             parent=None if veth or not row.below else self._parent(look, row, names),
             options=kinds.decode(kinds.KINDS.get(row.kind, {}), row.data),
-            port=kinds.decode(kinds.PORT, row.port_data),
+            port=kinds.decode(kinds.ENDPOINT_PORT if veth else kinds.PORT, row.port_data),
             peer=self._peer(inner, path) if inner else None,
             ipv6=row.ipv6,
             sysctls=end.look.sysctls.get(end.row.ifindex, {}),

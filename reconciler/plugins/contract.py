@@ -30,12 +30,14 @@ from ..resources import (
     Resource,
     Route,
     Sysctl,
+    Wireguard,
+    WireguardPeer,
 )
 
 OTHERS = (Link, Address, Route, Neighbour, FdbEntry, BridgeVlan, Delegated, Zone)
 """What a driver of somebody else may yield."""
 
-YIELDS = (*OTHERS, Port, Sysctl)
+YIELDS = (*OTHERS, Port, Sysctl, Wireguard, WireguardPeer)
 """What a driver may yield at all: namespaces and tables are netapply's own to make."""
 
 _SIMPLE = {"title", "description", "default", "examples", "enum", "const", "type", "pattern", "minimum", "maximum"}
@@ -268,6 +270,8 @@ def oversteps(network: Network, items: Sequence[Resource | Zone]) -> Iterator[st
     for item in items:
         if not isinstance(item, OTHERS):
             yield f"{item.key}: it is not for drivers of others to yield; leave it out"
+        elif isinstance(item, Zone) and item.seal:
+            yield f"the zone of {item.network}: a seal is not for drivers of others; leave it out"
         elif isinstance(item, Link):
             yield from _beyond(network, item, sandboxes)
             if not item.path.startswith("#") and item.tags != tags(network):

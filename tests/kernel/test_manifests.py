@@ -127,6 +127,18 @@ def hosts(host: Machine) -> None:
         add_host(host, f"node-{number - 10}", number)
 
 
+def keys(host: Machine) -> None:
+    """Make one host more on a bridge, and be the first one. Both have the private keys of RFC 7748, 6.1."""
+    cluster(host, ())
+    host.run("ip addr add 192.0.2.11/24 dev lan")
+    other = add_host(host, "node-2", 12)
+    Path("/etc/netapply").mkdir(exist_ok=True)
+    private = ("dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=", "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os=")
+    for run, key in zip((host.run, other.run), private, strict=True):
+        run("mount -t tmpfs tmpfs /etc/netapply")
+        run(["sh", "-c", f"umask 077; echo {key} > /etc/netapply/wireguard.key"])
+
+
 PREPARE: dict[str, Act] = {
     "bridge-snat": sources,
     "bridge-trusted": vpn,
@@ -143,6 +155,7 @@ PREPARE: dict[str, Act] = {
     "macvlan-bridge": lan("192.168.28.1/24", "fd00:28::1/64"),
     "macvlan-private": lan("192.168.29.1/24"),
     "macvlan-passthru": lan("192.168.30.1/24"),
+    "overlay-encrypted": keys,
     "overlay-three-hosts": hosts,
     "process": app,
     "variables": site,
@@ -351,6 +364,12 @@ def overlay(host: Machine) -> None:
     reach(host, ("worker", api))
 
 
+def encrypted(host: Machine) -> None:
+    (other,) = (Host(host, "", 0, one.pid) for one in host.processes if one.args[0] == "unshare")  # type: ignore[index]
+    other.netapply(ROOT / "overlay-encrypted.yaml")
+    reach(host, ("web", "10.56.0.20"), ("web", "fd00:56::20"), ("web", other.address("api", start="10.57.")))
+
+
 CHECK: dict[str, Act] = {
     "bridge-snat": bridge_snat,
     "bridge-trusted": bridge_trusted,
@@ -376,6 +395,7 @@ CHECK: dict[str, Act] = {
     "macvlan-private": macvlan_private,
     "minimal": pair,
     "mtu": mtu,
+    "overlay-encrypted": encrypted,
     "overlay-three-hosts": overlay,
     "pinned": pinned,
     "process": process,
@@ -410,6 +430,7 @@ NEEDS = {
     "ipvlan-l2": ["ipvlan"],
     "ipvlan-l3": ["ipvlan"],
     "macvlan-vlan": ["vlan"],
+    "overlay-encrypted": ["wireguard"],
 }
 """What not every kernel has, by the examples that need it."""
 

@@ -13,11 +13,14 @@ import pytest
 
 from reconciler import api, cli, engine
 from reconciler.errors import ApplyFailed, HostLacks, ManifestError
+from reconciler.firewall import Seal, Zone
 from reconciler.host.fake import FakeHost
 from reconciler.host.fake_links import Device
 from reconciler.host.fake_wireguard import set_identity, set_peer
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
+from reconciler.networks import Network, Subnet
+from reconciler.plugins.contract import oversteps
 from reconciler.report import json, status, text
 from reconciler.report.content import Content
 from reconciler.report.terminal import View
@@ -411,6 +414,14 @@ def test_plans_and_what_is_there_are_told_as_in_the_golden_files() -> None:
     golden("link-lost.txt", text.plan(content(shop(key1=4), host), View()))
     engine.converge(shop(key1=4), host)
     golden("plain.txt", text.plan(content(shop("encrypted: false"), host), View()))
+
+
+def test_drivers_of_others_seal_nothing() -> None:
+    network = Network("shop", "front", "theirs", 1500, subnets=(Subnet("10.50.0.0/16"),))
+    zone = Zone("front", "br0", ("10.50.0.0/16",))
+    assert list(oversteps(network, [zone])) == []
+    (line,) = oversteps(network, [replace(zone, seal=Seal("eth0", 53, 1, ("0.0.0.0/0",)))])
+    assert "a seal is not for drivers of others" in line
 
 
 # The command

@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
-from itertools import cycle
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ containers:
 
 PORTS = {51820, 51999}
 WHERE = {"web": "one", "db": "two", "cache": "three"}
+NETWORKS = ("10.", "fd0")
 CANARY = b"in clear, this would be seen"
 
 
@@ -91,12 +92,13 @@ def wire() -> Iterator[list[bytes]]:
 
 
 def _port(packet: bytes) -> int:
-    """Return the UDP port that an IP packet is for, or one that it is the refusal of."""
+    """Return the UDP port that an IP packet is for, or one that it is the refusal of, or the redirection."""
     start = (packet[0] & 0xF) * 4 if packet[0] >> 4 == 4 else 40
     protocol = packet[9] if packet[0] >> 4 == 4 else packet[6]
     if protocol == socket.IPPROTO_UDP:
         return int(struct.unpack_from("!H", packet, start + 2)[0])
-    if (protocol, packet[start]) in ((socket.IPPROTO_ICMP, 3), (socket.IPPROTO_ICMPV6, 1)):  # unreachable
+    about_another = ((socket.IPPROTO_ICMP, 3), (socket.IPPROTO_ICMP, 5), (socket.IPPROTO_ICMPV6, 1))
+    if (protocol, packet[start]) in about_another:  # unreachable, redirect
         return _port(packet[start + 8 :])
     return 0
 
@@ -129,29 +131,31 @@ class Mesh:
     def unreached(self, *names: str, within: float = 3.0) -> list[tuple[str, str]]:
         """Have every container send the canary to every other one until it has come; returns who and where it has not.
 
-        With `names` only among these.
+        With `names` only among these. Not both ways at once: hosts that begin to talk at the same moment try again only
+        after some seconds, and again at the same moment where everything is slow.
         """
         names = names or tuple(self.places)
-        aims = [
-            (name, address)
-            for name in names
-            for other in names
-            for address in self.addresses[other]
-            if other != name and address.startswith(("10.", "fd"))
-        ]
-        assert len(aims) == 4 * len(names) * (len(names) - 1)
-        left = {CANARY + bytes([number]): aim for number, aim in enumerate(aims)}
         with ExitStack() as stack:
             doors = {name: stack.enter_context(_door(place)) for name, place in self.places.items()}
-            deadline = time.monotonic() + within * PATIENCE
-            while left and time.monotonic() < deadline:
-                for payload, (name, address) in left.items():
-                    with suppress(OSError):  # it does not leave
-                        doors[name].sendto(payload, (address if ":" in address else f"::ffff:{address}", 7777))
-                again = time.monotonic() + 0.3
-                while left and (wait := again - time.monotonic()) > 0:
-                    for ready in select.select(list(doors.values()), [], [], wait)[0]:
-                        left.pop(ready.recv(100), None)
+            pairs = list(combinations(names, 2))
+            there = self._unheard(pairs, doors, within)
+            return [*there, *self._unheard([(other, one) for one, other in pairs], doors, within)]
+
+    def _unheard(
+        self, pairs: list[tuple[str, str]], doors: dict[str, socket.socket], within: float
+    ) -> list[tuple[str, str]]:
+        aims = [(one, address) for one, other in pairs for address in self.addresses[other] if address[:3] in NETWORKS]
+        assert len(aims) == 4 * len(pairs)
+        left = {CANARY + bytes([number]): aim for number, aim in enumerate(aims)}
+        deadline = time.monotonic() + within * PATIENCE
+        while left and time.monotonic() < deadline:
+            for payload, (name, address) in left.items():
+                with suppress(OSError):  # it does not leave
+                    doors[name].sendto(payload, (address if ":" in address else f"::ffff:{address}", 7777))
+            again = time.monotonic() + 0.3
+            while left and (wait := again - time.monotonic()) > 0:
+                for ready in select.select(list(doors.values()), [], [], wait)[0]:
+                    left.pop(ready.recv(100), None)
         return list(left.values())
 
 
