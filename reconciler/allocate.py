@@ -50,7 +50,7 @@ def allocate(manifest: Manifest, observation: Observation) -> Topology:
         known = {key: tuple(one.address for one in placed) for key, placed in addresses.items()}
         networks = list(spread(networks, manifest, settled.networks, known, macs, facts))
         if tunnel:
-            networks = [tunnels.through(one, manifest, tunnel) for one in networks]
+            networks = list(tunnels.through(networks, manifest, tunnel))
     return Topology(
         project=manifest.project,
         sandboxes=tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from . import drivers, encryption
@@ -17,9 +17,13 @@ from .spanning import ETHERNET_MTU, IPV6_MTU, underlay
 
 def encrypted(manifest: Manifest) -> list[str]:
     """Return the names of the networks that are encrypted between hosts, sorted."""
-    names = [name for name, spec in manifest.networks.items() if encryption.is_encrypted(spec.driver_opts)]
-    found = ((name, drivers.find(manifest.networks[name].driver)) for name in names)
-    return sorted(name for name, driver in found if driver and driver.TRAITS.span)
+    found = {name: drivers.find(name) for name in {spec.driver for spec in manifest.networks.values()}}
+    spans = {name: driver.TRAITS.span for name, driver in found.items() if driver}
+    return sorted(
+        name
+        for name, spec in manifest.networks.items()
+        if (span := spans.get(spec.driver)) and span.encrypted(spec.driver_opts)
+    )
 
 
 def without_keys(manifest: Manifest) -> Iterator[Problem]:
@@ -66,18 +70,21 @@ def tunnel(manifest: Manifest, facts: Facts, problems: list[Problem]) -> Tunnel 
     )
 
 
-def through(network: Network, manifest: Manifest, tunnel: Tunnel) -> Network:
-    """Return a network that spans hosts as it is within the tunnel, if it is encrypted: with the addresses there."""
-    if not encryption.is_encrypted(network.options) or network.node is None:
-        return network
+def through(networks: Iterable[Network], manifest: Manifest, tunnel: Tunnel) -> Iterator[Network]:
+    """Yield the networks, the encrypted ones as they are within the tunnel: the hosts' addresses are those there."""
+    names = set(encrypted(manifest))
     inside = {host.address: address_of(manifest, host) for host in manifest.hosts.values()}
-    return replace(
-        network,
-        tunnel=tunnel,
-        node=network.node._replace(address=tunnel.address),
-        nodes=tuple(node._replace(address=inside[node.address]) for node in network.nodes),
-        remotes=tuple(one._replace(via=inside[one.via]) for one in network.remotes),
-    )
+    for network in networks:
+        if network.name not in names or network.node is None:
+            yield network
+            continue
+        yield replace(
+            network,
+            tunnel=tunnel,
+            node=network.node._replace(address=tunnel.address),
+            nodes=tuple(node._replace(address=inside[node.address]) for node in network.nodes),
+            remotes=tuple(one._replace(via=inside[one.via]) for one in network.remotes),
+        )
 
 
 def endpoint(host: HostSpec) -> str:

@@ -54,11 +54,13 @@ class Span(NamedTuple):
 
     `overhead` says of driver_opts and the family of the hosts' addresses how many bytes a packet gets longer on its way
     between two hosts. `share` says of driver_opts and a subnet's family and prefix length how long the prefix of each
-    host's own share of it is; None: it is one for all hosts.
+    host's own share of it is; None: it is one for all hosts. `encrypted` says of driver_opts whether hosts send by the
+    project's tunnel, which the driver then makes (`reconciler.encryption`).
     """
 
     overhead: Callable[[Mapping[str, Option], int], int]
     share: Callable[[Mapping[str, Option], int, int], int | None]
+    encrypted: Callable[[Mapping[str, Option]], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)

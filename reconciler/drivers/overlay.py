@@ -33,7 +33,7 @@ TRAITS = Traits(
     has_gateway=lambda options, family: gateway_mode(options, family) != "isolated",
     host_link=link_name,
     is_gateway=is_gateway,
-    span=Span(overhead, shares.share),
+    span=Span(overhead, shares.share, encryption.is_encrypted),
 )
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {

@@ -139,7 +139,7 @@ def resources(path: str, messages: Sequence[bytes]) -> Iterator[Wireguard | Wire
             about = dict(attributes(body))
             peers.setdefault(about[1], about)
             prefixes.setdefault(about[1], []).extend(map(_prefix, _bodies(about.get(9, b""))))
-    yield Wireguard(path, keyfiles.text(public) if public else "", port)
+    yield Wireguard(path, keyfiles.text(public), port) if public else Wireguard(path, "", 0)  # up, it has some port
     for key, about in peers.items():
         preshared = about.get(2, _NO_KEY) != _NO_KEY
         allowed = tuple(sorted(prefixes[key]))
