@@ -36,8 +36,8 @@ def is_encrypted(options: Mapping[str, Option]) -> bool:
 def tunnel(network: Network) -> Iterator[Resource]:
     """Yield the WireGuard link, who is at its other ends, and the ways there; the same for each network of a project.
 
-    Last come the fences: second routes to where the tunnel leads, for when the first ones are gone. The host's default
-    route would take the packets otherwise.
+    Last come the fences: routes to nowhere for all that is in the tunnel, for when there is no other one: the host's
+    default route would take the packets otherwise, also those for a host that has left.
     """
     settled = network.tunnel
     if settled is None:
@@ -56,7 +56,7 @@ def tunnel(network: Network) -> Iterator[Resource]:
         yield WireguardPeer(WIREGUARD, peer.public_key, peer.endpoint, (f"{peer.address}/128",), host=peer.host)
     yield Address(WIREGUARD, f"{settled.address}/128")
     yield Route(HOST, settled.prefix, link=WIREGUARD, metric=METRIC)
-    for prefix in (settled.prefix, *(subnet.cidr for node in network.nodes for subnet in node.subnets)):
+    for prefix in (settled.prefix, *network.whole):
         yield Route(HOST, prefix, metric=fence_metric(network.project), type="unreachable")
 
 
@@ -64,6 +64,5 @@ def seal(network: Network, port: int) -> Seal | None:
     """Return what the firewall must know: packets go by the WireGuard link, at that port, or not at all."""
     if network.tunnel is None:
         return None
-    elsewhere = (subnet.cidr for node in network.nodes for subnet in node.subnets)
-    subnets = (*(subnet.cidr for subnet in network.subnets), *elsewhere)
+    subnets = network.whole or tuple(subnet.cidr for subnet in network.subnets)
     return Seal(wireguard_name(network.project), port, int(network.options["vni"]), subnets)

@@ -172,6 +172,7 @@ class Network:
     `allow` names the networks that this one may open connections to. Endpoints that are pending (their container does
     not run) are not among `endpoints`. Where it spans hosts, `node` is this one, `nodes` are the others by name, and
     `remotes` the endpoints there, by container; with a `tunnel` the hosts' addresses are those in it.
+    `whole` are the subnets of which this host's are parts, where each has its own.
     """
 
     project: str
@@ -191,6 +192,7 @@ class Network:
     nodes: tuple[Node, ...] = ()
     remotes: tuple[Remote, ...] = ()
     tunnel: Tunnel | None = None
+    whole: tuple[str, ...] = ()
 
     @property
     def ipv4(self) -> bool:

@@ -361,7 +361,8 @@ class BridgeVlan:
 class Wireguard:
     """Who a WireGuard link of ours is: its public key as `wg` prints it, and the UDP port that it is reached at.
 
-    The private key is in the kernel and in `key_file`, and in no value. Observed, `public_key` is "" where it has none.
+    The private key is in the kernel and in `key_file`, and in no value. Observed, `public_key` is "" and the port
+    0 where it has none.
     """
 
     KIND: ClassVar[str] = "wireguard"

@@ -154,10 +154,27 @@ def _seal(observed: State, kept: State, path: str) -> firewall.Seal | None:
         return None
     for one in observed.values():
         if isinstance(one, Link) and one.parent == WIREGUARD and one.path.startswith(f"{path}#"):
-            ways = {way.destination for way in kept.values() if isinstance(way, Route) and way.link == one.path}
-            subnets = tuple(sorted(one for one in _subnets(kept, path) | ways if not one.startswith("fe80:")))
+            subnets = tuple(sorted(_within(kept, path)))
             return firewall.Seal(below.name, int(one.options["port"]), int(one.options["id"]), subnets)
     return None
+
+
+def _within(kept: State, path: str) -> Iterator[str]:
+    """Yield what an encrypted network has addresses in: what is fenced in, and subnets that are not part of that."""
+    from ipaddress import ip_interface, ip_network
+
+    tunnel = [ip_interface(one.address) for one in kept.values() if isinstance(one, Address) and one.link == WIREGUARD]
+    fences = [
+        ip_network(one.destination)
+        for one in kept.values()
+        if isinstance(one, Route) and one.link is None and one.metric in FENCES and one.type != "unicast"
+    ]
+    fences = [fence for fence in fences if not any(own in fence for own in tunnel)]
+    yield from map(str, fences)
+    for own in _subnets(kept, path):
+        first = ip_interface(own).ip
+        if not own.startswith("fe80:") and not any(first in fence for fence in fences):
+            yield own
 
 
 def _masquerade(family: int) -> str:

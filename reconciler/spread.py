@@ -42,6 +42,7 @@ def spread(
             node=next(node for node in nodes if node.name == manifest.here),
             nodes=tuple(node for node in nodes if node.name != manifest.here),
             remotes=tuple(remotes.get(name, ())),
+            whole=tuple(room.across.destination for room in segments[name].rooms if room.across),
         )
 
 

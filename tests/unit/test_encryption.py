@@ -7,6 +7,7 @@ import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -160,13 +161,13 @@ def test_an_ipv6_endpoint_is_in_brackets() -> None:
     assert found == {"[2001:db8::12]:51999", "[2001:db8::13]:51820"}
 
 
-@pytest.mark.parametrize("mode", ["l2", "l3"])
-def test_a_fence_stands_behind_each_way_into_the_tunnel(mode: str) -> None:
-    routes = [one for one in desired(shop(f"encrypted: true, mode: {mode}"), Route) if isinstance(one, Route)]
-    ways = {one.destination for one in routes if one.link and "/" not in one.link}
-    fences = {one.destination for one in routes if one.type == "unreachable" and one.metric in FENCES}
-    assert ways == fences
-    assert len(fences) == (1 if mode == "l2" else 5)
+def test_fences_stand_behind_all_ways_into_the_tunnel_and_where_a_host_that_left_had_its_part() -> None:
+    for mode, within in (("l2", []), ("l3", ["10.50.0.0/16", "fd00:50::/64"])):
+        routes = [one for one in desired(shop(f"encrypted: true, mode: {mode}"), Route) if isinstance(one, Route)]
+        ways = {ip_network(one.destination) for one in routes if one.link and "/" not in one.link}
+        fences = {ip_network(one.destination) for one in routes if one.type == "unreachable" and one.metric in FENCES}
+        assert all(any(way.version == one.version and way.subnet_of(one) for one in fences) for way in ways)  # type: ignore[arg-type]
+        assert {str(one) for one in fences if str(one)[:4] != "fd25"} == set(within)
 
 
 def test_the_fences_and_the_firewall_are_there_before_anything_that_sends() -> None:

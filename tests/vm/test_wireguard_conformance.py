@@ -21,12 +21,13 @@ from reconciler.resources import (
 )
 from reconciler.x25519 import public_key
 from tests.kernel import test_conformance as conformance
-from tests.kernel.test_conformance import FRONT, change, gone, made
+from tests.kernel.test_conformance import change, gone, made
 from tests.machine import Machine
 from tests.strategies.overlays import PUBLIC, write_keys
 
 pytestmark = pytest.mark.needs_kernel("wireguard")
 
+FRONT = replace(conformance.FRONT, mtu=1370, mac="02:00:00:00:00:0f")
 WG = Link(WIREGUARD, "wireguard", HOST, "wgshop", 1440, ipv6=False, sysctls={"ipv6.conf.disable_ipv6": "0"})
 SELF = Wireguard(WIREGUARD, PUBLIC["/run/first.key"], 51820, "/run/first.key")
 OTHER = replace(SELF, public_key=PUBLIC["/run/second.key"], key_file="/run/second.key")
