@@ -147,7 +147,7 @@ class Host(Protocol):
         """Make the changes, in order, and yield a result for each once it is known.
 
         Does not stop at a failure: the caller does, by not asking for more. Up to a batch of changes after a failed one
-        may have been made by then; to observe again is the only way to know.
+        may have been made by then, none that requires what failed; to observe again is the only way to know.
         """
 
     def lock(self, timeout: float) -> AbstractContextManager[None]:

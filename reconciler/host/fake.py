@@ -103,8 +103,14 @@ class FakeHost:
         self._kept_keys |= {
             one.public_key: one.public_key for one in self.kernel.host.devices.values() if one.public_key
         }
-        for start in range(0, len(changes), self.batch):
-            yield from [self._attempt(change) for change in changes[start : start + self.batch]]
+        batch: list[Change] = []
+        for change in changes:
+            wanted = change.before if isinstance(change, Delete) else change.after
+            if len(batch) == self.batch or not {one.key for one in batch}.isdisjoint(wanted.requires):
+                yield from [self._attempt(one) for one in batch]
+                batch = []
+            batch.append(change)
+        yield from [self._attempt(one) for one in batch]
 
     @contextmanager
     def lock(self, timeout: float) -> Iterator[None]:
@@ -170,10 +176,10 @@ class FakeHost:
             case Link():
                 self._create_link(after)
             case Port(name=name, master=master):
-                port = self._device(f"/{name}")
-                if port.master:
+                port, bridge = self._device(f"/{name}"), self._device(master)
+                if port.master not in (None, bridge):
                     raise refuse(errno.EBUSY)
-                kernel.set_master(port, self._device(master))
+                kernel.set_master(port, bridge)
                 self._view.uplinks[after.path] = f"/{name}"
                 if port.up != after.up:
                     kernel.set_up(port, after.up)

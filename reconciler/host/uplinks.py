@@ -13,14 +13,17 @@ from .steps import Send, Step, Task
 
 
 def create(inventory: Inventory, port: Port) -> Task:
-    """Put a link into its bridge, and set it up. Raises OperationFailed where somebody was quicker."""
+    """Put a link into its bridge, and set it up. Raises OperationFailed where somebody was quicker.
+
+    It may be in that bridge already, where a failure came between it and the tag that says so.
+    """
     index, what = inventory.foreign.get(port.name), f"uplink {port.name}"
     bridge = inventory.links.get(port.master)
     if index is None or bridge is None:
         gone = port.name if index is None else port.master
         raise OperationFailed(f"link {gone} is not there (ENODEV)", errno.ENODEV)
     (answer,) = yield [Send(HOST, rtnetlink.get_link(index=index), what)]
-    if (row := rtnetlink.link_row(answer.echo)).master:
+    if (row := rtnetlink.link_row(answer.echo)).master not in (0, bridge.ifindex):
         raise OperationFailed(f"{what} is in another bridge meanwhile (EBUSY)", errno.EBUSY)
     body = rtnetlink.link(index=index, master=bridge.ifindex)
     (answer,) = yield [Send(HOST, rtnetlink.set_link(body), what, (errno.EBUSY,))]

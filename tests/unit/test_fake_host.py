@@ -18,7 +18,7 @@ from reconciler.host.fake import FakeHost
 from reconciler.host.fake_links import MAX_PORTS, PORT, Hop
 from reconciler.networks import SandboxRef
 from reconciler.plan import Change, Create, Delete, Update
-from reconciler.resources import Address, Key, Link, Netns, Peer, Resource, Sysctl
+from reconciler.resources import Address, BridgeVlan, Key, Link, Netns, Peer, Resource, Sysctl
 from tests.samples import ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, FRONT, NOWHERE, WEB, WEB_FRONT, WEB_LAN
 from tests.strategies import Document, Foreign, manifest, new_host, nft_table
 
@@ -251,12 +251,29 @@ def test_a_failure_is_injected_at_one_operation_and_leaves_the_rest_half_made() 
     assert errors(host, [Delete(half), Create(WEB_FRONT)]) == [0, 0]
 
 
+def test_what_requires_a_change_that_failed_is_not_made_with_it() -> None:
+    host = host_with(FRONT)
+    host.batch = 3
+    vlan = BridgeVlan("front", 10)
+    changes: list[Change] = [Update(FRONT, replace(FRONT, up=False), ("up",)), Create(vlan)]
+    before = host.snapshot()
+    host.trap = _refuse
+    first = next(iter(host.apply(changes)))
+    assert first.error is not None
+    assert host.snapshot() == before
+
+
+def _refuse(what: str) -> None:
+    raise OSError(errno.EPERM, "refused")
+
+
 def test_up_to_a_batch_of_changes_is_made_before_the_first_result_is_known() -> None:
     host = host_with(WEB)
     host.batch = 3
-    results = host.apply([Create(FRONT), Create(FRONT), Create(WEB_FRONT), Create(WEB_LAN)])
+    back = replace(FRONT, path="back", name="br-back")
+    results = host.apply([Create(FRONT), Create(FRONT), Create(back), Create(WEB_LAN)])
     assert next(results).error is None
-    assert keys(host) == {"netns web", "link front", "link web/front"}
+    assert keys(host) == {"netns web", "link front", "link back"}
 
 
 def test_of_two_links_with_one_mark_one_is_left_over() -> None:
