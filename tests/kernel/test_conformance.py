@@ -363,24 +363,27 @@ VLAN_LISTS: dict[str, list[list[Change]]] = {
 
 def make_foreign() -> None:
     """What `new_host` and `FOREIGN` are in memory, in the kernel."""
-    for number, name in enumerate(PARENTS):
-        _ip(f"link add {name} address 02:aa:00:00:00:0{number} type veth peer name far{number}")
-        _ip(f"link set far{number} up")
-        _ip(f"link set {name} up")
-    _ip("addr add 192.0.2.10/24 dev eth0")
-    _ip(f"link add {CARD} address 02:dd:00:00:00:0f type veth peer name cardfar")
     _ip("netns add theirs")
     _ip("-n theirs link set lo up")
-    _ip("link add canary0 address 02:aa:00:00:00:0c type bridge")
-    _ip("link set canary0 mtu 1400")  # a bridge whose MTU was never changed has that of its smallest port
-    _ip("link set canary0 mtu 1500")
-    _ip("link set canary0 up")
-    _ip("link add canary-port0 type veth peer name port0 netns theirs")
-    _ip("link set canary-port0 master canary0")
+    lines = []
+    for number, name in enumerate(PARENTS):
+        lines += [f"link add {name} address 02:aa:00:00:00:0{number} type veth peer name far{number}"]
+        lines += [f"link set far{number} up", f"link set {name} up"]
+    lines += [
+        "addr add 192.0.2.10/24 dev eth0",
+        f"link add {CARD} address 02:dd:00:00:00:0f type veth peer name cardfar",
+        "link add canary0 address 02:aa:00:00:00:0c type bridge",
+        "link set canary0 mtu 1400",  # a bridge whose MTU was never changed has that of its smallest port
+        "link set canary0 mtu 1500",
+        "link set canary0 up",
+        "link add canary-port0 type veth peer name port0 netns theirs",
+        "link set canary-port0 master canary0",
+    ]
+    _ip("-batch -", "\n".join(lines))
 
 
-def _ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True, timeout=10)
+def _ip(words: str, lines: str = "") -> None:
+    subprocess.run(["ip", *words.split()], input=lines, text=True, check=True, timeout=10)
 
 
 def outcome(host: Host, changes: Sequence[Change]) -> list[str]:
