@@ -26,7 +26,7 @@ def load(*paths: str | os.PathLike[str]) -> Manifest:
 
     manifest = read([os.fspath(path) for path in paths])
     if manifest.hosts:
-        from . import tunnels
+        from .allocation import tunnels
 
         if problems := list(tunnels.without_keys(manifest)):
             raise ManifestError(problems, manifest.sources)

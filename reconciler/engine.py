@@ -12,10 +12,10 @@ from types import FrameType
 from typing import NoReturn
 
 from . import safety
-from .allocate import allocate
+from .allocation.allocate import allocate
 from .errors import ApplyFailed, HostLacks, NetapplyError, OperationFailed, Refused, RollbackFailed
 from .host import Host, Observation, Scope
-from .lower import lower
+from .lowering.lower import lower
 from .manifest.model import Manifest
 from .networks import Topology
 from .placement import placed
@@ -87,7 +87,7 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
     desired = lower(topology, observation.facts)
     safety.missing(desired, observation.facts)
     if manifest.hosts:
-        from . import tunnels
+        from .allocation import tunnels
 
         tunnels.demand_key(manifest, desired, host)
     in_the_way: tuple[str, ...] = ()
@@ -160,7 +160,7 @@ def _propose(
     observed, facts = observation
     notes = topology.notes
     if facts.uppers:
-        from . import parents
+        from .allocation import parents
 
         borne = parents.borne(desired, observation)
         desired = {**desired, **borne}
@@ -243,7 +243,7 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
     wanted = {key: one for key, one in before.items() if not key.name.startswith(HALF_MADE) and key not in broken}
 
     def way_back() -> Plan:
-        from . import parents
+        from .allocation import parents
 
         now = host.observe(scope)
         # a setting that is no more went with its link, which was somebody else's, or a plugin's

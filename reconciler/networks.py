@@ -1,7 +1,7 @@
 """Networks with everything settled: what a driver lowers into resources.
 
-`reconciler.allocate` makes them from the manifest and the host's facts. Nothing is left open in them: addresses, MACs,
-names, MTU and default routes are values, so that lowering is pure.
+`reconciler.allocation.allocate` makes them from the manifest and the host's facts. Nothing is left open in them:
+addresses, MACs, names, MTU and default routes are values, so that lowering is pure.
 """
 
 from __future__ import annotations
@@ -100,8 +100,9 @@ class Endpoint:
 class Parent(NamedTuple):
     """The link of the host that a network stands on, and how it comes to be there.
 
-    `kind` is "" for one that somebody else made, or another network of the project (`reconciler.lower` knows that by
-    its name). "vlan" and "dummy" are made for their networks: the first on the link `below`, with the VLAN ID `vid`.
+    `kind` is "" for one that somebody else made, or another network of the project (`reconciler.lowering.lower` knows
+    that by its name). "vlan" and "dummy" are made for their networks: the first on the link `below`, with the VLAN ID
+    `vid`.
     `path` is that of such a link (see `reconciler.resources`), `mtu` in bytes, None what the kernel picks.
     """
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from . import drivers, ipam
+from . import drivers
+from .allocation import ipam
 from .errors import ManifestError, Problem
 from .manifest.edit import Document, document
 from .manifest.model import EndpointSpec, Manifest, NetworkSpec

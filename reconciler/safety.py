@@ -45,11 +45,11 @@ def conflicts(plan: Plan, facts: Facts) -> Iterator[str]:
             if what := facts.taken.get(key):
                 yield f"{_words(key)} is taken: {what}"
     if any(isinstance(change, Create) and isinstance(change.after, Port) for change in plan.changes):
-        from . import uplinks
+        from .lowering import uplinks
 
         yield from uplinks.objections(plan.changes, facts)
     if any(map(_is_about_uppers, plan.changes)):
-        from . import parents
+        from .allocation import parents
 
         yield from parents.objections(plan.changes, facts)
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from .. import engine
-from ..allocate import allocate
+from ..allocation.allocate import allocate
 from ..drivers import Complaint
 from ..errors import HostLacks, ManifestError
 from ..firewall import Zone
@@ -228,10 +228,12 @@ def _is_given(endpoint: Endpoint, network: Network, link: Link, items: Sequence[
     assert inner.mac in (None, endpoint.mac), f"{link.path} has the MAC {inner.mac}, and its endpoint {endpoint.mac}"
     assert (inner.mtu or 0) <= network.mtu, f"{link.path} has an MTU of {inner.mtu}, its network {network.mtu}"
     carried = {one.address for one in items if isinstance(one, Address) and one.link == link.path}
-    assert set(endpoint.addresses) <= carried, f"{link.path} lacks addresses: reconciler.addressing.addressing has them"
+    assert set(endpoint.addresses) <= carried, (
+        f"{link.path} lacks addresses: reconciler.lowering.addressing.addressing has them"
+    )
     routed = {(one.destination, one.via) for one in items if isinstance(one, Route) and one.sandbox == endpoint.sandbox}
     wanted = {(one.destination, one.via) for one in endpoint.routes}
-    assert wanted <= routed, f"{link.path} lacks routes: reconciler.addressing.addressing has them"
+    assert wanted <= routed, f"{link.path} lacks routes: reconciler.lowering.addressing.addressing has them"
     assert not set(endpoint.sysctls) - set(link.sysctls), f"{link.path} lacks settings: take endpoint.sysctls"
 
 
@@ -240,7 +242,7 @@ def links_of_a_protected_network_are_marked(subject: Subject, data: Any) -> None
     for network in settled(data, subject):
         for item in lowered(subject, replace(network, protect=True)):
             if isinstance(item, Link) and not item.path.startswith("#"):
-                assert "protect" in item.tags, f"{item.path}: take reconciler.addressing.tags(network)"
+                assert "protect" in item.tags, f"{item.path}: take reconciler.lowering.addressing.tags(network)"
 
 
 def two_projects_do_not_get_into_each_others_way(subject: Subject, data: Any) -> None:

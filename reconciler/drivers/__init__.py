@@ -55,7 +55,7 @@ class Span(NamedTuple):
     `overhead` says of driver_opts and the family of the hosts' addresses how many bytes a packet gets longer on its way
     between two hosts. `share` says of driver_opts and a subnet's family and prefix length how long the prefix of each
     host's own share of it is; None: it is one for all hosts. `encrypted` says of driver_opts whether hosts send by the
-    project's tunnel, which the driver then makes (`reconciler.encryption`).
+    project's tunnel, which the driver then makes (`reconciler.lowering.encryption`).
     """
 
     overhead: Callable[[Mapping[str, Option], int], int]

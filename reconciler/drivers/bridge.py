@@ -6,11 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .. import outside, vlans
-from ..addressing import addressing
-from ..bridging import MAX_PORTS, NAME, bridge, crowded, gateway_mode, gateways, is_gateway, link_name, port, zone
-from ..bridging import OPTIONS as COMMON
 from ..firewall import Zone
+from ..lowering import outside, vlans
+from ..lowering.addressing import addressing
+from ..lowering.bridging import (
+    MAX_PORTS,
+    NAME,
+    bridge,
+    crowded,
+    gateway_mode,
+    gateways,
+    is_gateway,
+    link_name,
+    port,
+    zone,
+)
+from ..lowering.bridging import OPTIONS as COMMON
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..networks import Network
 from ..resources import UPLINK, VLANS, Port, Resource

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import uppers
+from ..lowering import uppers
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..networks import Network
 from ..resources import Option, Resource

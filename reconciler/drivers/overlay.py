@@ -6,11 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .. import encryption, shares
-from ..addressing import addressing, tags
-from ..bridging import MAX_PORTS, NAME, bridge, crowded, gateway_mode, gateways, is_gateway, link_name, port, zone
-from ..bridging import OPTIONS as COMMON
 from ..firewall import Zone
+from ..lowering import encryption, shares
+from ..lowering.addressing import addressing, tags
+from ..lowering.bridging import (
+    MAX_PORTS,
+    NAME,
+    bridge,
+    crowded,
+    gateway_mode,
+    gateways,
+    is_gateway,
+    link_name,
+    port,
+    zone,
+)
+from ..lowering.bridging import OPTIONS as COMMON
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import vxlan_name
 from ..networks import Network, Node

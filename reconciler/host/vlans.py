@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from ..errors import NetapplyError, OperationFailed
+from ..lowering.vlans import LAST, Run, runs, words
 from ..plan import Change, Delete
 from ..resources import HOST, UPLINK, BridgeVlan
-from ..vlans import LAST, Run, runs, words
 from . import rtnetlink
 from .netlink import Message, Picker, attribute, attributes, nested
 from .observing import Inventory

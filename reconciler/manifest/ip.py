@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..ipam import BITS, Prefix, text
+from ..allocation.ipam import BITS, Prefix, text
 
 __all__ = ["BITS", "Prefix", "address", "is_in", "prefix", "special", "text", "unusable"]
 

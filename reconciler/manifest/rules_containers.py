@@ -160,7 +160,7 @@ def _addresses(subject: Subject) -> Iterator[Finding]:
 
 def _host_access(subject: Subject, taken: dict[tuple[int, int], str]) -> Iterator[Finding]:
     """Yield what is wrong with the addresses that the host is to have on the network, and add them to those `taken`."""
-    from ..uppers import host_addresses
+    from ..lowering.uppers import host_addresses
 
     path: Path = (*subject.path, "driver_opts", "host_access")
     families: set[int] = set()

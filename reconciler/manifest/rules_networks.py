@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from ..addressing import DEFAULT_METRIC
+from ..lowering.addressing import DEFAULT_METRIC
 from . import ip, rules_uplinks
 from .model import Manifest
 from .rules import Entry, Finding, Path, Subject, name_fault
@@ -351,7 +351,7 @@ def _quarrels(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     """Yield the networks that can't share the parent that they name. What others stand on the host tells."""
     standing = [one for one in subjects.values() if one.spec.driver_opts.get("parent") and one.endpoints]
     if len(standing) > 1:
-        from ..parents import Stand, quarrels
+        from ..allocation.parents import Stand, quarrels
 
         stands = [
             Stand(one.spec.name, str(opts["parent"]), one.driver.TRAITS.needs(opts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..outside import words
+from ..lowering.outside import words
 from .model import Manifest
 from .rules import Finding, Path, Subject
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..addressing import tags
 from ..drivers import Complaint, Traits
 from ..firewall import Zone
+from ..lowering.addressing import tags
 from ..naming import IFNAMSIZ
 from ..networks import Network
 from ..resources import (
@@ -275,7 +275,7 @@ def oversteps(network: Network, items: Sequence[Resource | Zone]) -> Iterator[st
         elif isinstance(item, Link):
             yield from _beyond(network, item, sandboxes)
             if not item.path.startswith("#") and item.tags != tags(network):
-                yield f"{item.key}: its tags are {item.tags}; they must be reconciler.addressing.tags(network)"
+                yield f"{item.key}: its tags are {item.tags}; they must be reconciler.lowering.addressing.tags(network)"
         elif isinstance(item, Address) and _place(item.link, links) == HOST:
             if not _is_here(network, item.address):
                 yield f"{item.key}: the host would be in a subnet that is not the network's; choose an address of that"

@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, get_type_hints
 
-from .. import uppers, wire
-from ..addressing import addressing, tags
+from .. import wire
 from ..drivers import Complaint, Traits
 from ..errors import DriverError
 from ..firewall import Zone
 from ..host import executables as host
+from ..lowering import uppers
+from ..lowering.addressing import addressing, tags
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import bridge_name, mac_address, veth_name
 from ..networks import Endpoint, Network

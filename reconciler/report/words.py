@@ -306,7 +306,7 @@ def _vlans(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
 
 def vlan_words(vlans: Iterable[BridgeVlan]) -> str:
     """Return the numbers of VLANs as "VLAN 10, 20-30"."""
-    from ..vlans import runs, words
+    from ..lowering.vlans import runs, words
 
     return f"VLAN {words(runs(vlans))}"
 

@@ -29,9 +29,9 @@ def main(file: str) -> None:
     with step("import"):
         import reconciler.host.linux
         import reconciler.manifest.loading
-        from reconciler.allocate import allocate
+        from reconciler.allocation.allocate import allocate
         from reconciler.engine import scope_of
-        from reconciler.lower import lower
+        from reconciler.lowering.lower import lower
         from reconciler.placement import placed
         from reconciler.plan import diff
     with step("load"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler import drivers
-from reconciler.allocate import allocate
+from reconciler.allocation.allocate import allocate
 from reconciler.errors import ManifestError, Position
 from reconciler.firewall import Zone
 from reconciler.host import Facts, HostLink, Observation

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import drivers, wire
-from reconciler.addressing import addressing
 from reconciler.drivers import Driver
 from reconciler.errors import DriverError
 from reconciler.firewall import Zone
 from reconciler.host import executables as host
+from reconciler.lowering.addressing import addressing
 from reconciler.manifest.model import EndpointSpec, IpamConfig, NetworkSpec
 from reconciler.networks import Endpoint, Network, Parent, StaticRoute, Subnet
 from reconciler.plugins import executables, schemas

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from reconciler.errors import HostLacks
 from reconciler.firewall import Seal, Zone, guard_of, guard_table, owner_of, table, table_name
 from reconciler.host import Facts, HostLink
-from reconciler.lower import lower
+from reconciler.lowering.lower import lower
 from reconciler.networks import Network, Subnet, Topology
 from reconciler.resources import GUARD_TABLE, Key, NftTable
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler import ipam
-from reconciler.ipam import Pool, Prefix, Wish
+from reconciler.allocation import ipam
+from reconciler.allocation.ipam import Pool, Prefix, Wish
 
 V6 = st.integers(0, 2**128 - 1) | st.lists(st.sampled_from([0, 0, 0, 1, 0xFFFF, 0x1234]), min_size=8, max_size=8).map(
     lambda groups: sum(group << 16 * at for at, group in enumerate(groups))

@@ -12,7 +12,7 @@ from reconciler import drivers
 from reconciler.errors import DriverError
 from reconciler.firewall import Zone, guard_of
 from reconciler.host import Facts, HostLink
-from reconciler.lower import lower
+from reconciler.lowering.lower import lower
 from reconciler.networks import Endpoint, Network, Subnet, Topology
 from reconciler.resources import GUARD_TABLE, HOST, Key, Link, Netns, NftTable, Resource, State, Sysctl
 

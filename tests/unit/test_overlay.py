@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import cli, engine
+from reconciler.allocation.spanning import FIRST_VNI, vnis
 from reconciler.errors import HostLacks, ManifestError, Refused
 from reconciler.firewall import Zone
 from reconciler.host.fake import FakeHost
@@ -28,7 +29,6 @@ from reconciler.report import status, text
 from reconciler.report.content import Content
 from reconciler.report.terminal import View
 from reconciler.resources import Address, FdbEntry, Link, Neighbour, NftTable, Resource, Route, Sysctl
-from reconciler.spanning import FIRST_VNI, vnis
 from tests.strategies import Document, documents, new_host
 from tests.strategies import manifest as of
 
@@ -262,7 +262,7 @@ def test_numbers_that_derive_alike_give_way_in_the_order_of_names(monkeypatch: p
     networks = {name: replace(manifest.networks["front"], name=name) for name in ("a", "b", "c")}
     networks["c"] = replace(networks["c"], driver_opts={"vni": FIRST_VNI + 2})
     manifest = replace(manifest, networks=networks)
-    monkeypatch.setattr("reconciler.spanning.digest", lambda *words: bytes(7) + b"\1" + bytes(8))
+    monkeypatch.setattr("reconciler.allocation.spanning.digest", lambda *words: bytes(7) + b"\1" + bytes(8))
     assert vnis(manifest, ["a", "b", "c"]) == {"a": FIRST_VNI + 1, "b": FIRST_VNI + 3, "c": FIRST_VNI + 2}
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from reconciler import engine
+from reconciler.allocation.parents import split_vlan
 from reconciler.errors import HostLacks, Refused
 from reconciler.host import Facts, Upper
 from reconciler.host.fake import FakeHost
 from reconciler.host.fake_links import Hop
 from reconciler.manifest.model import Manifest
 from reconciler.networks import Parent
-from reconciler.parents import split_vlan
 from reconciler.resources import Key, Link, Route
 from tests.strategies import Document, new_host
 from tests.strategies import manifest as load

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.allocate import allocate
+from reconciler.allocation.allocate import allocate
 from reconciler.errors import ManifestError
 from reconciler.host import Facts, HostLink, Observation
 from reconciler.manifest import load

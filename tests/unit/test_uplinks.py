@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from reconciler import engine, safety, uplinks
+from reconciler import engine, safety
 from reconciler.errors import HostLacks, ManifestError, Refused
 from reconciler.host import Facts, HostLink, Scope
 from reconciler.host.fake import FakeHost
-from reconciler.lower import lower
+from reconciler.lowering import uplinks
+from reconciler.lowering.lower import lower
 from reconciler.manifest import load
 from reconciler.networks import Network, Subnet, Topology
 from reconciler.plan import Create, Delete, diff

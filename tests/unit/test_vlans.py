@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # type: ignore[import-untyped]
 
-from reconciler import vlans
 from reconciler.host import netlink, rtnetlink
 from reconciler.host import vlans as codec
 from reconciler.host.netlink import Message
+from reconciler.lowering import vlans
+from reconciler.lowering.vlans import Run, runs
 from reconciler.manifest.model import EndpointSpec, NetworkSpec
 from reconciler.networks import Endpoint, Network
 from reconciler.resources import BridgeVlan
-from reconciler.vlans import Run, runs
 
 VLAN = st.builds(BridgeVlan, st.just("web/front"), st.integers(1, 4094), st.booleans(), st.booleans())
 

@@ -27,7 +27,6 @@ TESTS = (
     "tests/vm",
     # the floor of what is supported (Linux 6.1) does what the development machine's kernel does
     "tests/kernel/test_conformance.py",
-    "tests/kernel/test_manifests.py::test_an_example_works_is_idempotent_and_goes_without_a_trace[voting-app]",
     "tests/kernel/test_manifests.py::test_an_example_works_is_idempotent_and_goes_without_a_trace[isolation]",
 )
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from ...addressing import DEFAULT_METRIC
 from ...errors import HostLacks, OperationFailed
+from ...lowering.addressing import DEFAULT_METRIC
 from ...resources import HOST, Delegated
 from .. import marks, namespaces, rtnetlink, sysctl
 from ..namespaces import Place

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..firewall import Zone
+from ..manifest.model import EndpointSpec, NetworkSpec
+from ..naming import bridge_name, mac_address, veth_name
+from ..networks import Endpoint, Network
+from ..resources import HOST, Address, Link, Option, Peer
 from .addressing import tags
-from .firewall import Zone
-from .manifest.model import EndpointSpec, NetworkSpec
-from .naming import bridge_name, mac_address, veth_name
-from .networks import Endpoint, Network
-from .resources import HOST, Address, Link, Option, Peer
 
 MAX_PORTS = 1023
 """BR_MAX_PORTS of net/bridge/br_private.h, less the number 0 that is never given."""

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from .host import Facts, Observation, Upper
-from .manifest.model import NetworkSpec
-from .naming import dummy_name
-from .networks import Parent
-from .plan import Change, Create, Delete
-from .resources import HOST, Key, Link, Option, Resource, State
+from ..host import Facts, Observation, Upper
+from ..manifest.model import NetworkSpec
+from ..naming import dummy_name
+from ..networks import Parent
+from ..plan import Change, Create, Delete
+from ..resources import HOST, Key, Link, Option, Resource, State
 
 MAX_VID = 4094
 """The highest VLAN ID: 0 is no VLAN, and 4095 is reserved (IEEE 802.1Q-2018, 9.6)."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ..errors import HostLacks, ManifestError, Problem
+from ..host import Observation
+from ..lowering.addressing import DEFAULT_METRIC
+from ..manifest.model import ContainerSpec, EndpointSpec, Manifest
+from ..networks import Endpoint, Network, StaticRoute, Topology
+from ..resources import HALF_MADE, HOST, Delegated, Key, Link, Netns, State
 from . import ipam
-from .addressing import DEFAULT_METRIC
-from .errors import HostLacks, ManifestError, Problem
-from .host import Observation
 from .ipam import BITS
 from .macs import Macs
-from .manifest.model import ContainerSpec, EndpointSpec, Manifest
-from .networks import Endpoint, Network, StaticRoute, Topology
-from .resources import HALF_MADE, HOST, Delegated, Key, Link, Netns, State
 from .segments import Segment, segments
 from .subnets import Room, config_path
 
@@ -135,7 +135,7 @@ def _host(network: Segment) -> Iterator[EndpointSpec]:
     """
     if not network.traits.wants_parent or "host_access" not in network.spec.driver_opts:
         return
-    from .uppers import host_addresses
+    from ..lowering.uppers import host_addresses
 
     given = host_addresses(network.spec.driver_opts["host_access"])
     if given is not None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from ..drivers import Traits
+from ..errors import Problem
+from ..host import Facts, HostLink
+from ..manifest.model import Manifest, NetworkSpec
+from ..naming import digest
 from . import ipam
-from .drivers import Traits
-from .errors import Problem
-from .host import Facts, HostLink
 from .ipam import Pool, Prefix, Wish
-from .manifest.model import Manifest, NetworkSpec
-from .naming import digest
 
 FIRST_VNI, VNIS = 4096, 1 << 24
 """VNIs that are derived begin where a VLAN's number can't be taken for one; they have 24 bits (RFC 7348, 5)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .manifest.model import EndpointSpec, Manifest
-from .naming import mac_address
+from ..manifest.model import EndpointSpec, Manifest
+from ..naming import mac_address
 from .segments import Segment
 
 

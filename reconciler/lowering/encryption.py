@@ -7,20 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .firewall import Seal
-from .naming import fence_metric, wireguard_name
-from .networks import Network
-from .resources import (
-    HOST,
-    WIREGUARD,
-    Address,
-    Link,
-    Option,
-    Resource,
-    Route,
-    Wireguard,
-    WireguardPeer,
-)
+from ..firewall import Seal
+from ..naming import fence_metric, wireguard_name
+from ..networks import Network
+from ..resources import HOST, WIREGUARD, Address, Link, Option, Resource, Route, Wireguard, WireguardPeer
 
 OVERHEAD = {4: 60, 6: 80}
 """Bytes by the family of the hosts' addresses: outer IP, UDP, WireGuard's header and tag (20 or 40, 8, 16 and 16)."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from .host import Facts
-from .plan import Change, Create
-from .resources import Key, Link, Port, Resource
+from ..host import Facts
+from ..plan import Change, Create
+from ..resources import Key, Link, Port, Resource
 
 
 def described(resources: Sequence[Resource], facts: Facts) -> Iterator[Resource]:

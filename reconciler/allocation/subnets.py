@@ -9,14 +9,14 @@ from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ..drivers import Traits
+from ..errors import Problem
+from ..host import Facts, HostLink
+from ..manifest.model import IpamConfig, Manifest, NetworkSpec
+from ..networks import StaticRoute, Subnet
+from ..resources import Address, Delegated, Link, State
 from . import ipam
-from .drivers import Traits
-from .errors import Problem
-from .host import Facts, HostLink
 from .ipam import BITS, Pool, Prefix, Wish
-from .manifest.model import IpamConfig, Manifest, NetworkSpec
-from .networks import StaticRoute, Subnet
-from .resources import Address, Delegated, Link, State
 
 
 class Held(NamedTuple):
@@ -36,7 +36,7 @@ class Held(NamedTuple):
 class Present:
     """What a network has on the host already: its links, and addresses by container, "" being its own link.
 
-    `host` are those that the host has on it beside the containers (`reconciler.uppers`).
+    `host` are those that the host has on it beside the containers (`reconciler.lowering.uppers`).
     """
 
     links: list[Link] = field(default_factory=list)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ..manifest.model import NetworkSpec
+from ..naming import fence_metric, mac_address
+from ..networks import Network, Node, Subnet
+from ..resources import HOST, Address, FdbEntry, Neighbour, Option, Resource, Route
 from .addressing import DEFAULT_METRIC
 from .bridging import gateway_mode
-from .manifest.model import NetworkSpec
-from .naming import fence_metric, mac_address
-from .networks import Network, Node, Subnet
-from .resources import HOST, Address, FdbEntry, Neighbour, Option, Resource, Route
 
 _PREFIX = {"type": "integer", "minimum": 8}
 _PART = "Prefix length of a host's part of an {} subnet (mode l3); left out, halfway between that of the subnet and {}."

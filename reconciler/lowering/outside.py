@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .manifest.model import NetworkSpec
-from .networks import entries
-from .resources import Option
+from ..manifest.model import NetworkSpec
+from ..networks import entries
+from ..resources import Option
 
 _LINK = r"^[^\s/:;]{1,15}$"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from . import drivers, encryption
-from .errors import HostLacks, Problem
-from .host import Facts, Host
-from .manifest.model import HostSpec, Manifest
-from .naming import tunnel_address, tunnel_prefix
-from .networks import Network, Tunnel, TunnelPeer
-from .resources import WIREGUARD, Key, State, Wireguard
+from .. import drivers
+from ..errors import HostLacks, Problem
+from ..host import Facts, Host
+from ..lowering import encryption
+from ..manifest.model import HostSpec, Manifest
+from ..naming import tunnel_address, tunnel_prefix
+from ..networks import Network, Tunnel, TunnelPeer
+from ..resources import WIREGUARD, Key, State, Wireguard
 from .spanning import ETHERNET_MTU, IPV6_MTU, underlay
 
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..drivers import Complaint
+from ..manifest.model import NetworkSpec
+from ..naming import host_name, mac_address
+from ..networks import Network, Parent
+from ..resources import HOST, Address, Link, Option, Resource, Route
 from .addressing import DEFAULT_METRIC, addressing, tags
-from .drivers import Complaint
-from .manifest.model import NetworkSpec
-from .naming import host_name, mac_address
-from .networks import Network, Parent
-from .resources import HOST, Address, Link, Option, Resource, Route
 
 PARENT: Mapping[str, Any] = {
     "type": "string",

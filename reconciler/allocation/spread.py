@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from .host import Facts
+from ..host import Facts
+from ..manifest.model import HostSpec, Manifest
+from ..networks import Network, Node, Remote
 from .ipam import Prefix, address, prefix
 from .macs import Macs
-from .manifest.model import HostSpec, Manifest
-from .networks import Network, Node, Remote
 from .segments import Segment
 from .spanning import underlay, vnis
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from . import drivers, firewall
-from .errors import DriverError, HostLacks
-from .host import Facts
-from .networks import Topology
-from .resources import HOST, Link, NftTable, Port, Resource, State, Sysctl, state
+from .. import drivers, firewall
+from ..errors import DriverError, HostLacks
+from ..host import Facts
+from ..networks import Topology
+from ..resources import HOST, Link, NftTable, Port, Resource, State, Sysctl, state
 
 
 def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = ()) -> State:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .networks import Endpoint, Network
-from .resources import Address, Route
+from ..networks import Endpoint, Network
+from ..resources import Address, Route
 
 DEFAULT_METRIC = {4: 0, 6: 1024}
 """What the kernel takes where a route is made without a priority: fib_trie's 0, IP6_RT_PRIO_USER of ipv6_route.h."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from .naming import digest
+from ..naming import digest
 
 BITS = {4: 32, 6: 128}
 

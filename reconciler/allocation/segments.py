@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from . import drivers
-from .drivers import Traits
-from .errors import DriverError, Problem
-from .host import Facts, HostLink, Observation
-from .manifest.model import Manifest, NetworkSpec
-from .networks import Parent
-from .resources import HOST
+from .. import drivers
+from ..drivers import Traits
+from ..errors import DriverError, Problem
+from ..host import Facts, HostLink, Observation
+from ..manifest.model import Manifest, NetworkSpec
+from ..networks import Parent
+from ..resources import HOST
 from .subnets import Present, Room, Site, presences, rooms
 
 IPV6_MTU = 1280

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .manifest.model import EndpointSpec, NetworkSpec
-from .networks import Endpoint, Network, entries
+from ..manifest.model import EndpointSpec, NetworkSpec
+from ..networks import Endpoint, Network, entries
+from ..resources import UPLINK, BridgeVlan, Option
 from .outside import Fault
-from .resources import UPLINK, BridgeVlan, Option
 
 DEFAULT = 1
 """The VLAN of who says none: the kernel's own choice (IEEE 802.1Q-2018, table 9-2)."""
