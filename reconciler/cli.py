@@ -13,6 +13,7 @@ import typer
 
 from .errors import NetapplyError
 from .options import (
+    DEFAULT_FILE,
     Check,
     Debug,
     Detailed,
@@ -24,12 +25,15 @@ from .options import (
     Format,
     Group,
     HostName,
+    Manifests,
     Output,
     Plain,
     Project,
     Prune,
     Quiet,
+    Start,
     Strict,
+    Target,
     Verbose,
     Wait,
     Write,
@@ -272,6 +276,33 @@ def status(
         view = view_of(sys.stdout, os.environ, colour=not no_color)
         put(report.tree(name, observed, content, view))
     return DIFFERENCES if content and content.plan and detailed_exitcode else OK
+
+
+@app.command()
+def explain(
+    start: Start,
+    target: Target,
+    file: Manifests = [DEFAULT_FILE],  # noqa: B006 - typer takes its own copy
+    here: HostName = None,
+    detailed_exitcode: Detailed = False,
+    output: Output = Format.TEXT,
+    debug: Debug = False,
+) -> int:
+    """Say whether A reaches B on the host as it is, hop by hop, and what to change if not. Sends nothing."""
+    from . import api
+    from . import explain as model
+    from .engine import Options
+    from .report import explain as report
+
+    manifest = api.load(*file)
+    known = model.situation(api.plan(manifest, host_factory(), Options(here=here)))
+    try:
+        one, other = (model.end(word, known.topology) for word in (start, target))
+    except model.Unknown as wrong:
+        raise USAGE_ERROR(str(wrong)) from wrong
+    answer = model.explain(one, other, known)
+    put(report.as_json(answer) if output is Format.JSON else report.text(answer))
+    return DIFFERENCES if answer.verdict == "no" and detailed_exitcode else OK
 
 
 @app.command()

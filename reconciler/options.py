@@ -61,6 +61,22 @@ def drivers_beginning(incomplete: str) -> list[str]:
     return [name for name in available() if name.startswith(incomplete)]
 
 
+DEFAULT_FILE = "netapply.yaml"
+"""The manifest that is meant where a command takes none as an argument and none is named."""
+
+
+def ends_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the containers of the manifest that is meant, and what else a question may name, that begin so."""
+    from .api import load
+    from .errors import NetapplyError
+
+    try:
+        names = list(load(*(ctx.params.get("file") or [DEFAULT_FILE])).containers)
+    except (NetapplyError, OSError):
+        names = []
+    return [name for name in (*names, "host", "outside") if name.startswith(incomplete)]
+
+
 _FILE = typer.Argument(
     metavar="FILE...",
     help="Manifest files or folders of them, merged; - is standard input.",
@@ -113,6 +129,20 @@ DriverName: TypeAlias = Annotated[
 HostName: TypeAlias = Annotated[
     str | None,
     typer.Option("--host", metavar="NAME", envvar="NETAPPLY_HOST", help="Which of the manifest's hosts this is."),
+]
+_END = "A container, an address, `host` or `outside`"
+Start: TypeAlias = Annotated[
+    str, typer.Argument(metavar="A", help=f"{_END}.", autocompletion=ends_beginning, show_default=False)
+]
+Target: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="B[:PORT]", help=f"{_END}; a port.", autocompletion=ends_beginning, show_default=False),
+]
+Manifests: TypeAlias = Annotated[
+    list[str],
+    typer.Option(
+        "-f", "--file", metavar="FILE", help="The manifest; several are merged.", autocompletion=files_beginning
+    ),
 ]
 Write: TypeAlias = Annotated[bool, typer.Option("--write", help="Write them into the files.")]
 WriteKey: TypeAlias = Annotated[bool, typer.Option("--write", help="Write the public key into the manifest.")]

@@ -1,0 +1,159 @@
+"""Whether one can reach another, by which way, and what to change if not: `netapply explain`.
+
+Values in, values out: it asks nobody and sends nothing. What it says of this host is what the kernel does, which the
+tests compare over random manifests; what is beyond the host it says it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ..engine import Proposal
+from ..networks import Network, Topology
+from .ends import End, Unknown, addresses, end, endpoints, network_of
+from .ways import (
+    Hop,
+    Situation,
+    answer,
+    family_of,
+    from_container,
+    from_host,
+    from_outside,
+    host_on,
+    leg,
+    source,
+)
+
+__all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "end", "explain", "situation"]
+
+SOMEWHERE = {4: "198.51.100.1", 6: "2001:db8::1"}
+"""An address that stands for all that is outside: for documentation (RFC 5737, RFC 3849), so that only default routes
+lead there."""
+
+_LINK_LOCAL = ("169.254.", "fe8", "fe9", "fea", "feb")
+
+
+class Way(NamedTuple):
+    """The way to one address, and back. `verdict` is "yes", "no", or "unknown" where nobody can know from here.
+
+    `outside`: it leaves the host, so that the answer is up to others.
+    """
+
+    address: str
+    verdict: str
+    hops: tuple[Hop, ...]
+    outside: bool = False
+
+    @property
+    def mend(self) -> str:
+        return self.hops[-1].mend if self.hops else ""
+
+
+class Answer(NamedTuple):
+    """What is said of a question. `ways` are the addresses of who is asked for, likely ones first."""
+
+    start: End
+    target: End
+    ways: tuple[Way, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The best of the ways': a connection needs one."""
+        found = {way.verdict for way in self.ways}
+        return next((one for one in ("yes", "unknown") if one in found), "no")
+
+
+def situation(proposal: Proposal) -> Situation:
+    """Return what is to be known for an answer, from a plan."""
+    return Situation(proposal.topology, proposal.observation.facts, proposal.plan)
+
+
+def explain(start: End, target: End, known: Situation) -> Answer:
+    """Return whether `start` reaches `target`, and how."""
+    pending = [one for one in (start, target) if one.name in known.topology.pending]
+    if pending:
+        why = f"does not run: {known.topology.pending[pending[0].name]}"
+        return Answer(start, target, (Way("", "no", (Hop(pending[0].name, why, False, f"start {pending[0].name}"),)),))
+    aims = list(dict.fromkeys(_aims(start, target, known)))
+    if not aims:
+        hop = Hop(str(target), "has no address", False, "attach it to a network with subnets")
+        return Answer(start, target, (Way("", "no", (hop,)),))
+    return Answer(start, target, tuple(_way(start, target, aim, known) for aim in aims))
+
+
+def _aims(start: End, target: End, known: Situation) -> Iterator[str]:
+    """Yield the addresses that `target` is reached at, those that `start` would take first."""
+    topology = known.topology
+    if target.address:
+        yield target.address
+    elif target.kind == "container" and not _is_host(target, known):
+        near = {one.network for one in endpoints(topology, start.name)} if start.kind == "container" else set()
+        inner = {one.name for one in known.networks if one.internal}
+        theirs = sorted(
+            endpoints(topology, target.name), key=lambda one: (one.network not in near, one.network in inner)
+        )
+        yield from (one for end_ in theirs for one in addresses(end_) if not one.startswith(_LINK_LOCAL))
+    elif target.kind == "outside":
+        yield from (SOMEWHERE[family] for family in sorted(_families(start, topology)))
+    else:
+        yield from _of_host(start, known)
+
+
+def _families(start: End, topology: Topology) -> set[int]:
+    found = {family_of(one) for end_ in endpoints(topology, start.name) for one in end_.addresses}
+    return found or {4, 6}
+
+
+def _of_host(start: End, known: Situation) -> Iterator[str]:
+    """Yield the host's addresses: on the networks of who asks, else those that it has by links of others."""
+    if start.kind == "host" or _is_host(start, known):
+        yield "127.0.0.1"
+        return
+    for end_ in endpoints(known.topology, start.name) if start.kind == "container" else ():
+        yield from host_on(network_of(end_, known.networks))
+    for link in known.facts.links.values():
+        if link.owner is None and link.name != "lo":
+            yield from (one.partition("/")[0] for one in link.addresses if not one.startswith(_LINK_LOCAL))
+
+
+def _is_host(one: End, known: Situation) -> bool:
+    return one.kind == "host" or (one.kind == "container" and one.name in known.facts.in_host)
+
+
+def _way(start: End, target: End, aim: str, known: Situation) -> Way:
+    hops = tuple(_until_closed(_there_and_back(start, aim, known)))
+    closed = any(hop.open is False for hop in hops)
+    unclear = any(hop.open is None for hop in hops)
+    outside = aim in SOMEWHERE.values() or hops[-1].where == "outside"
+    return Way(aim, "no" if closed else "unknown" if unclear else "yes", hops, outside)
+
+
+def _until_closed(hops: Iterable[Hop]) -> Iterator[Hop]:
+    for hop in hops:
+        yield hop
+        if hop.open is not True:
+            return
+
+
+def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
+    """Yield the hops to an address, and those of the answer if a container has it."""
+    if start.kind == "address":
+        yield Hop(start.address, "is nobody of this project: ask from where it is", None)
+        return
+    receiver = next((one for one in endpoints(known.topology) if aim in addresses(one)), None)
+    came_by: Network | None = None
+    if start.kind == "outside":
+        origin: str | None = SOMEWHERE[family_of(aim)]
+        yield from from_outside(known, aim)
+    elif _is_host(start, known):
+        yield from from_host(known, aim)
+        own = host_on(network_of(receiver, known.networks)) if receiver else []
+        origin = next((one for one in own if family_of(one) == family_of(aim)), None)
+    else:
+        yield from from_container(known, start.name, aim)
+        way = leg(known, start.name, aim)
+        came_by = network_of(way.endpoint, known.networks) if way else None
+        origin = source(way.endpoint, way.via or aim) if way else None
+    if receiver and origin and receiver.container != start.name:
+        yield from answer(known, receiver.container, came_by, origin)

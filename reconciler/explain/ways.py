@@ -1,0 +1,401 @@
+"""The way of a packet, hop by hop, and of the answer to it.
+
+All follows from values: the settled networks, what was observed, and the plan, whose changes are what is not as it
+should be. Each function yields hops; the first that is closed ends the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+from typing import NamedTuple, TypeAlias
+
+from ..drivers import find
+from ..firewall import FAMILY, table_name
+from ..host import Facts
+from ..lowering.addressing import DEFAULT_METRIC
+from ..lowering.bridging import gateway_mode
+from ..networks import Endpoint, Network, Topology
+from ..plan import Create, Delete, Plan
+from ..resources import Key
+from .ends import addresses, endpoints, network_of
+
+Prefix: TypeAlias = IPv4Network | IPv6Network
+
+HOST_HERE, OUT = "host", "outside"
+
+CONNECTED_METRIC = {4: 0, 6: 256}
+"""The priority of the kernel's own routes for addresses: fib_frontend.c, IP6_RT_PRIO_ADDRCONF of ipv6_route.h."""
+
+
+class Hop(NamedTuple):
+    """What happens at one place: "host", "outside" or a container.
+
+    `open` is False where the way ends, None where nobody can know from here. `mend` says what would change that.
+    """
+
+    where: str
+    what: str
+    open: bool | None = True
+    mend: str = ""
+
+
+class Leg(NamedTuple):
+    """How a container sends to an address: by which endpoint, to which next hop (None: on the link), of which type."""
+
+    endpoint: Endpoint
+    via: str | None
+    type: str = "unicast"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What there is and should be. `plan` is what applying the manifest would change now."""
+
+    topology: Topology
+    facts: Facts
+    plan: Plan
+
+    @cached_property
+    def missing(self) -> frozenset[Key]:
+        """What should be there and is not, or would be made anew."""
+        return frozenset(one.key for one in self.plan.changes if isinstance(one, Create))
+
+    @cached_property
+    def unwanted(self) -> frozenset[Key]:
+        return frozenset(one.key for one in self.plan.changes if isinstance(one, Delete))
+
+    @cached_property
+    def opened(self) -> frozenset[tuple[str, str]]:
+        """The pairs of networks of which the first may open connections to the second."""
+        able = {one.name for one in self.networks if not one.internal}
+        return frozenset((one.name, other) for one in self.networks for other in one.allow if {one.name, other} <= able)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        return self.topology.networks
+
+
+def family_of(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+def leg(situation: Situation, container: str, address: str) -> Leg | None:
+    """Return how a container sends to an address, None where it has no route: the longest prefix, then the metric."""
+    aim, family = ip_address(address), family_of(address)
+    found: list[tuple[int, int, int, Leg]] = []
+    for endpoint in endpoints(situation.topology, container):
+        for own in endpoint.addresses:
+            prefix = ip_interface(own).network
+            if family_of(own) == family and aim in prefix:
+                found.append((-prefix.prefixlen, CONNECTED_METRIC[family], len(found), Leg(endpoint, None)))
+        for route in endpoint.routes:
+            whole = ip_network(route.destination)
+            if family_of(route.destination) == family and aim in whole:
+                metric = DEFAULT_METRIC[family] if route.metric is None else route.metric
+                found.append((-whole.prefixlen, metric, len(found), Leg(endpoint, route.via, route.type)))
+    return min(found, key=lambda one: one[:3])[3] if found else None
+
+
+def source(endpoint: Endpoint, aim: str) -> str | None:
+    """Return the address that an endpoint sends from: one in the subnet of what it sends to, else its first."""
+    own = [one for one in endpoint.addresses if family_of(one) == family_of(aim) and not _link_local(one)]
+    near = (one for one in own if ip_address(aim) in ip_interface(one).network)
+    best = next(near, own[0] if own else None)
+    return best.partition("/")[0] if best else None
+
+
+def _link_local(address: str) -> bool:
+    return ip_interface(address).is_link_local
+
+
+def from_container(situation: Situation, container: str, aim: str) -> Iterator[Hop]:
+    """Yield the way from a container to an address."""
+    own = [one for one in endpoints(situation.topology, container) if aim in addresses(one)]
+    if own:
+        yield Hop(container, f"{aim} is its own")
+        return
+    way = leg(situation, container, aim)
+    if way is None:
+        yield Hop(container, f"has no route to {aim}", False, _no_route(situation, container, aim))
+        return
+    network = network_of(way.endpoint, situation.networks)
+    if way.type != "unicast":
+        yield Hop(container, f"has a route of type {way.type} for {aim}", False, "change the network's routes")
+        return
+    yield from _there(situation, way.endpoint, aim)
+    step = way.via or aim
+    origin = source(way.endpoint, step)
+    if origin is None:
+        yield Hop(container, f"has no IPv{family_of(aim)} address on network {network.name}", False)
+        return
+    by = f" by {way.via}" if way.via else ""
+    yield Hop(container, f"sends from {origin} ({way.endpoint.interface_name}, network {network.name}) to {aim}{by}")
+    yield from on_segment(situation, network, container, step, aim)
+
+
+def _there(situation: Situation, endpoint: Endpoint, aim: str) -> Iterator[Hop]:
+    """Yield a closed hop where something is missing that the endpoint needs."""
+    needs = [Key("netns", endpoint.sandbox), Key("link", endpoint.path), Key("link", endpoint.network)]
+    needs += [Key("address", f"{endpoint.path} {one}") for one in endpoint.addresses if _same(one, aim)]
+    for key in needs:
+        if key in situation.missing:
+            yield Hop(endpoint.container, f"{key} is missing", False, "apply the manifest")
+            return
+
+
+def _same(one: str, other: str) -> bool:
+    return family_of(one) == family_of(other)
+
+
+def _no_route(situation: Situation, container: str, aim: str) -> str:
+    own = [network_of(one, situation.networks) for one in endpoints(situation.topology, container)]
+    if not own:
+        return f"attach {container} to a network"
+    family = family_of(aim)
+    if not any(one.ipv6 if family == 6 else one.ipv4 for one in own):
+        return f"none of its networks has IPv{family}: set enable_ipv{family}, or give one a subnet"
+    if all(one.internal for one in own):
+        return "its networks are internal: attach it to one that is not"
+    return "no network of it carries a default route: look for no_default_route and gateway_mode isolated"
+
+
+def on_segment(situation: Situation, network: Network, sender: str, step: str, aim: str) -> Iterator[Hop]:
+    """Yield the way over a network to the next hop `step`, and on from there to `aim`. `sender` is in the network."""
+    there = next((one for one in network.endpoints if step in addresses(one)), None)
+    if there is not None:
+        yield from _barred(network, sender, there.container)
+        yield from _there(situation, there, step)
+        yield Hop(there.container, f"has {step} ({there.interface_name}, network {network.name})")
+        if step != aim:
+            yield Hop(there.container, "is asked to pass it on, and what it does netapply does not know", None)
+    elif step in host_on(network):
+        yield from _at_host(situation, network, sender, aim)
+    elif any(step in one.addresses for one in network.remotes):
+        remote = next(one for one in network.remotes if step in one.addresses)
+        yield Hop(remote.container, f"is on another host, {remote.via}: ask there", None)
+    elif _has_parent(network):
+        yield Hop(OUT, f"{step} is beyond {network.parent.name if network.parent else 'the parent'}", None)
+    elif network.options.get("uplink") or network.external or not _addressed(network):
+        yield Hop(OUT, f"nobody of this project has {step}: it may be beyond network {network.name}", None)
+    else:
+        yield Hop(network.name, f"nobody has {step}", False, "name one of the addresses that there are")
+
+
+def _barred(network: Network, sender: str, receiver: str) -> Iterator[Hop]:
+    """Yield a hop where two endpoints of one network may not talk to each other, or only by way of others."""
+    mode, flag = network.options.get("mode", "bridge"), network.options.get("flag", "bridge")
+    kind = mode if network.driver == "macvlan" else flag if network.driver == "ipvlan" else ""
+    if kind == "private":
+        yield Hop(network.name, f"is private: {sender} and {receiver} never reach each other", False, "use bridge")
+    elif kind == "vepa":
+        yield Hop(network.name, "is vepa: whether the switch sends it back is not known here", None)
+    elif not kind and sender != HOST_HERE and not network.options.get("icc", True):
+        yield Hop(network.name, f"has icc false: {sender} can't reach {receiver}", False, "set driver_opts.icc true")
+
+
+def _has_parent(network: Network) -> bool:
+    driver = find(network.driver)
+    return bool(driver and driver.TRAITS.wants_parent)
+
+
+def _addressed(network: Network) -> bool:
+    driver = find(network.driver)
+    return bool(driver and driver.TRAITS.addressed)
+
+
+def host_on(network: Network) -> list[str]:
+    """Return the addresses by which the host is on a network, without prefix lengths."""
+    driver = find(network.driver)
+    own = [one.partition("/")[0] for one in network.host_addresses]
+    if driver and driver.TRAITS.gateway_on_host:
+        own += [
+            one.gateway
+            for one in network.subnets
+            if one.gateway and driver.TRAITS.is_gateway(network.options, one.family)
+        ]
+    return own
+
+
+def is_hosts(situation: Situation, address: str) -> bool:
+    """Whether an address is one of the host's own."""
+    found = [one.partition("/")[0] for link in situation.facts.links.values() for one in link.addresses]
+    return address in found or any(address in host_on(network) for network in situation.networks)
+
+
+def _at_host(situation: Situation, network: Network, sender: str, aim: str) -> Iterator[Hop]:
+    """Yield what the host does with what comes from a network: it is for itself, or is passed on."""
+    if is_hosts(situation, aim):
+        yield Hop(HOST_HERE, f"has {aim}")
+        return
+    yield from _forwards(situation, aim)
+    other = next((one for one in situation.networks if _is_in(one, aim)), None)
+    if other is None:
+        yield from _not_on(situation, aim)
+        yield from _out(situation, network, aim)
+        return
+    yield from _crossing(situation, network, other, new=True)
+    yield from on_segment(situation, other, HOST_HERE, aim, aim)
+
+
+def _not_on(situation: Situation, aim: str) -> Iterator[Hop]:
+    """Yield a closed hop where an address is on a network of the project that the host has no part in."""
+    for network in situation.networks:
+        if any(aim in addresses(one) for one in network.endpoints):
+            what = f"is not on network {network.name}, where {aim} is"
+            yield Hop(HOST_HERE, what, False, "attach both to one network")
+            return
+
+
+def _forwards(situation: Situation, aim: str) -> Iterator[Hop]:
+    """Yield a closed hop where the host does not forward at all."""
+    family = family_of(aim)
+    name = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
+    on = situation.facts.forwarding_ipv4 if family == 4 else situation.facts.forwarding_ipv6
+    if not on:
+        yield Hop(HOST_HERE, f"does not forward IPv{family} ({name} is 0)", False, "apply the manifest")
+
+
+def _is_in(network: Network, address: str) -> bool:
+    driver = find(network.driver)
+    routed = bool(driver and driver.TRAITS.gateway_on_host) and host_on(network)
+    return bool(routed) and any(ip_address(address) in ip_network(one.cidr) for one in network.subnets)
+
+
+def _crossing(situation: Situation, one: Network, other: Network, *, new: bool) -> Iterator[Hop]:
+    """Yield what the firewall says of packets between two networks; `new`: of a connection that begins."""
+    if Key("nft", f"{FAMILY} {table_name(situation.topology.project)}") in situation.missing:
+        yield Hop(HOST_HERE, "the firewall is missing", None, "apply the manifest")
+    pair = (one.name, other.name)
+    if one is other:
+        return
+    if pair in situation.opened or (not new and pair[::-1] in situation.opened):
+        what = f"lets network {one.name} reach network {other.name}, which `allow` says"
+        yield Hop(HOST_HERE, what if new else f"lets the answer through to network {other.name}")
+        return
+    inner = next((net.name for net in (one, other) if net.internal), None)
+    mend = f"attach both to one network, or put {other.name} into `allow` of network {one.name}"
+    if inner:
+        what, mend = f"drops it: network {inner} is internal", "attach both to one network"
+    else:
+        what = f"drops it: network {one.name} may not open connections to network {other.name}"
+    yield Hop(HOST_HERE, what, False, mend)
+
+
+def _out(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
+    """Yield what becomes of what leaves a network for somewhere else than the project's networks."""
+    family = family_of(aim)
+    mode = gateway_mode(network.options, family)
+    if network.internal:
+        yield Hop(HOST_HERE, f"drops it: network {network.name} is internal", False, "use a network that is not")
+        return
+    if mode == "isolated":
+        yield Hop(HOST_HERE, f"drops it: network {network.name} is isolated", False, "use another gateway_mode")
+        return
+    link = way_out(situation, aim)
+    if link is None:
+        yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
+        return
+    owner = situation.facts.links[link].owner
+    if owner is not None:
+        yield Hop(HOST_HERE, f"passes it to project {owner}, which says whether it goes on", None)
+    elif mode == "nat" and network.options.get("masquerade", True):
+        yield Hop(HOST_HERE, f"sends it on by {link} with an address of its own")
+    else:
+        yield Hop(HOST_HERE, f"sends it on by {link}; the answer needs a route back to network {network.name}")
+
+
+def way_out(situation: Situation, aim: str) -> str | None:
+    """Return the link of others by which the host sends to an address, None where it has no route."""
+    best: tuple[int, str] | None = None
+    for name, link in sorted(situation.facts.links.items()):
+        prefixes = [str(ip_interface(one).network) for one in link.addresses] + list(link.routes)
+        for prefix in prefixes if link.up and name != "lo" else ():
+            whole = ip_network(prefix)
+            if _same(prefix, aim) and ip_address(aim) in whole and (best is None or whole.prefixlen > best[0]):
+                best = (whole.prefixlen, name)
+    return best[1] if best else None
+
+
+def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
+    """Yield the way from the host to an address."""
+    if is_hosts(situation, aim):
+        yield Hop(HOST_HERE, f"{aim} is its own")
+        return
+    for network in situation.networks:
+        there = next((one for one in network.endpoints if aim in addresses(one)), None)
+        if there is None:
+            continue
+        own = [one for one in host_on(network) if _same(one, aim)]
+        if not own:
+            what, mend = _no_access(network, aim)
+            yield Hop(HOST_HERE, what, False, mend)
+            return
+        yield Hop(HOST_HERE, f"sends from {own[0]} to {aim} on network {network.name}")
+        yield from on_segment(situation, network, HOST_HERE, aim, aim)
+        return
+    link = way_out(situation, aim)
+    if link is None:
+        yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
+    else:
+        yield Hop(HOST_HERE, f"sends to {aim} by {link}")
+
+
+def _no_access(network: Network, aim: str) -> tuple[str, str]:
+    if _has_parent(network):
+        what = f"does not reach {aim}: a {network.driver} link and its parent do not reach each other"
+        return what, "set driver_opts.host_access"
+    what = f"has no IPv{family_of(aim)} address on network {network.name}"
+    return what, "use gateway_mode nat or routed, and no inhibit_gateway"
+
+
+def from_outside(situation: Situation, aim: str) -> Iterator[Hop]:
+    """Yield the way of what comes from outside to an address."""
+    if is_hosts(situation, aim) and not any(aim in host_on(one) for one in situation.networks):
+        yield Hop(HOST_HERE, f"has {aim}")
+        return
+    network = next((one for one in situation.networks if any(aim in addresses(end) for end in one.endpoints)), None)
+    if network is None:
+        yield Hop(OUT, f"what becomes of {aim} is not this project's to say", None)
+        return
+    if _has_parent(network):
+        yield Hop(OUT, f"reaches {aim} over {network.parent.name if network.parent else 'the parent'}", None)
+        return
+    yield from _in(situation, network, aim)
+    yield from on_segment(situation, network, HOST_HERE, aim, aim)
+
+
+def _in(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
+    """Yield what the host does with what comes from outside for a network's container."""
+    mode = gateway_mode(network.options, family_of(aim))
+    if network.internal:
+        yield Hop(HOST_HERE, f"drops it: network {network.name} is internal", False, "use a network that is not")
+    elif mode == "isolated":
+        yield Hop(HOST_HERE, f"drops it: network {network.name} is isolated", False, "use another gateway_mode")
+    elif mode == "nat":
+        what = f"drops it: network {network.name} is in mode nat, which lets nobody in by containers' addresses"
+        yield Hop(HOST_HERE, what, False, "publish a port, set gateway_mode routed, or name trusted_interfaces")
+    else:
+        yield from _forwards(situation, aim)
+        yield Hop(HOST_HERE, f"passes on what comes for {aim}: network {network.name} is in mode routed")
+
+
+def answer(situation: Situation, container: str, came_by: Network | None, origin: str) -> Iterator[Hop]:
+    """Yield the way of a container's answer to `origin`; `came_by` is the network where the connection began.
+
+    None: it began outside, or at the host.
+    """
+    way = leg(situation, container, origin)
+    if way is None:
+        yield Hop(container, f"has no route back to {origin}", False, _no_route(situation, container, origin))
+        return
+    network = network_of(way.endpoint, situation.networks)
+    if way.type != "unicast":
+        yield Hop(container, f"answers nobody at {origin}: a route of type {way.type}", False, "change the routes")
+        return
+    yield from _there(situation, way.endpoint, origin)
+    yield Hop(container, f"answers {origin} by {way.endpoint.interface_name} (network {network.name})")
+    if way.via is not None and way.via in host_on(network) and came_by is not None:
+        yield from _crossing(situation, network, came_by, new=False)

@@ -1,0 +1,144 @@
+"""What `netapply explain` says is what a packet meets: its verdicts against pings, over random manifests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from reconciler import engine
+from reconciler.explain import SOMEWHERE, Answer, Way, end, explain, situation
+from reconciler.host.linux import LinuxHost
+from tests.machine import REACHED_WITHIN, Machine
+from tests.strategies import Document, manifest
+
+NETWORKS = ("front", "back", "lab")
+CONTAINERS = ("api", "db", "web")
+MODES = ("nat", "nat", "routed", "isolated")
+
+NewHost = Callable[[], AbstractContextManager[Machine]]
+
+
+@st.composite
+def _network(draw: st.DrawFn, number: int, name: str) -> Document:
+    families = draw(st.sampled_from(((4,), (6,), (4, 6))))
+    subnets = {4: f"10.{60 + number}.0.0/24", 6: f"fd00:{60 + number}::/64"}
+    return {
+        "ipam": {"config": [{"subnet": subnets[family]} for family in families]},
+        "enable_ipv4": 4 in families,
+        "enable_ipv6": 6 in families,
+        "internal": draw(st.integers(0, 4)) == 0,
+        "allow": draw(st.lists(st.sampled_from([one for one in NETWORKS if one != name]), unique=True, max_size=2)),
+        "no_default_route": draw(st.integers(0, 4)) == 0,
+        "driver_opts": {"icc": draw(st.integers(0, 3)) > 0, "gateway_mode": draw(st.sampled_from(MODES))},
+    }
+
+
+@st.composite
+def reachable(draw: st.DrawFn) -> Document:
+    """A manifest whose networks differ in what decides over reachability."""
+    networks = {name: draw(_network(number, name)) for number, name in enumerate(NETWORKS)}
+    inner = {name for name, one in networks.items() if one["internal"]}
+    for name, one in networks.items():
+        one["allow"] = [] if name in inner else [other for other in one["allow"] if other not in inner]
+    return {
+        "project": "shop",
+        "networks": networks,
+        "containers": {
+            name: {"networks": draw(st.lists(st.sampled_from(NETWORKS), unique=True, min_size=1))}
+            for name in CONTAINERS
+        },
+    }
+
+
+def _places(machine: Machine) -> Mapping[str, str]:
+    """Make an outside that answers for all that is outside, and return where to ping from, by whom a question names."""
+    there = machine.outside(routes=("10.60.0.0/14", "fd00::/16"))
+    for address in SOMEWHERE.values():
+        machine.run(
+            ["ip", "address", "add", address, "dev", "lo", *(["nodad"] if ":" in address else [])], netns=there.name
+        )
+    return {"host": "", "outside": there.name, **{name: name for name in CONTAINERS}}
+
+
+def _questions(places: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [pair for pair in itertools.permutations(places, 2) if set(pair) != {"host", "outside"}]
+
+
+@settings(max_examples=15, phases=(Phase.explicit, Phase.generate))
+@given(document=reachable())
+def test_its_verdicts_are_what_pings_meet(document: Document, new_host: NewHost) -> None:
+    with new_host() as machine:
+        places = _places(machine)
+        wanted, host = manifest(document), LinuxHost()
+        engine.converge(wanted, host)
+        known = situation(engine.plan(wanted, host))
+        host.close()
+        asked = [
+            (start, way)
+            for start, target in _questions(places)
+            for way in explain(end(start, known.topology), end(target, known.topology), known).ways
+            if way.address
+        ]
+        assert asked
+        told = {(start, way.address): way for start, way in asked}
+        assert {way.verdict for way in told.values()} <= {"yes", "no"}  # nothing here is beyond this host
+        for verdict, within in (("yes", REACHED_WITHIN), ("no", 0.5)):
+            pairs = [pair for pair, way in told.items() if way.verdict == verdict]
+            answers = machine.pings([(places[start], address) for start, address in pairs], within=within)
+            wrong = [told[pair] for pair, answer in zip(pairs, answers, strict=True) if answer != (verdict == "yes")]
+            assert wrong == []
+
+
+def _asked(host: Machine, document: Mapping[str, Any], start: str, target: str) -> Answer:
+    """Ask on a host where the manifest need not be applied."""
+    acting = LinuxHost()
+    known = situation(engine.plan(manifest(dict(document)), acting))
+    acting.close()
+    return explain(end(start, known.topology), end(target, known.topology), known)
+
+
+SHOP = {
+    "project": "shop",
+    "networks": {"front": {"ipam": {"config": [{"subnet": "10.60.0.0/24"}]}}},
+    "containers": {"web": {"networks": ["front"]}, "api": {"networks": ["front"]}},
+}
+
+
+def test_it_names_what_is_missing_and_applying_the_manifest_mends_it(host: Machine) -> None:
+    host.outside()
+    answer = _asked(host, SHOP, "web", "api")
+    assert (answer.verdict, answer.ways[0].mend) == ("no", "apply the manifest")
+    acting = LinuxHost()
+    engine.converge(manifest(SHOP), acting)
+    acting.close()
+    assert _asked(host, SHOP, "web", "api").verdict == "yes"
+    host.run("ip link del eth0", netns="api")
+    (way,) = _asked(host, SHOP, "web", "api").ways
+    assert (way.verdict, way.hops[-1].where) == ("no", "api")
+    assert "link api/front is missing" in way.hops[-1].what
+
+
+def test_a_macvlan_container_and_its_host_are_told_apart(host: Machine) -> None:
+    host.outside("lan", "eth0", default_route=False)
+    network: dict[str, Any] = {"driver": "macvlan", "driver_opts": {"parent": "eth0"}}
+    network["ipam"] = {"config": [{"subnet": "203.0.113.0/24", "ip_range": "203.0.113.128/25"}]}
+    document = {"project": "shop", "networks": {"lan": network}, "containers": {"tv": {"networks": ["lan"]}}}
+    acting = LinuxHost()
+    engine.converge(manifest(document), acting)
+    acting.close()
+    answer = _asked(host, document, "host", "tv")
+    way: Way = answer.ways[0]
+    assert (way.verdict, way.mend) == ("no", "set driver_opts.host_access")
+    assert not host.ping("", way.address, within=0.5)
+    network["driver_opts"]["host_access"] = "203.0.113.77"
+    acting = LinuxHost()
+    engine.converge(manifest(document), acting)
+    acting.close()
+    (way,) = _asked(host, document, "host", "tv").ways
+    assert way.verdict == "yes"
+    assert host.ping("", way.address)

@@ -1,0 +1,152 @@
+"""What `netapply explain` says, of a host in memory. That it is true is in tests/kernel/test_explain.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler import cli, engine
+from reconciler.explain import Answer, Situation, Unknown, end, explain, situation
+from reconciler.host.fake import FakeHost
+from reconciler.report import explain as report
+from tests.strategies import Document, manifest
+
+SHOP: Document = {
+    "project": "shop",
+    "networks": {
+        "front": {"ipam": {"config": [{"subnet": "10.20.0.0/24"}]}, "allow": ["store"]},
+        "store": {"ipam": {"config": [{"subnet": "10.21.0.0/24"}]}},
+        "back": {"internal": True, "ipam": {"config": [{"subnet": "10.22.0.0/24"}]}},
+    },
+    "containers": {
+        "web": {"networks": {"front": {"ipv4_address": "10.20.0.10"}, "back": {"ipv4_address": "10.22.0.10"}}},
+        "db": {"networks": {"store": {"ipv4_address": "10.21.0.20"}}},
+        "cache": {"networks": {"back": {"ipv4_address": "10.22.0.30"}}},
+        "agent": {"sandbox": {"pid": 99999}, "networks": ["front"]},
+    },
+}
+
+
+def known(document: Document = SHOP, apply: bool = True) -> Situation:
+    host, wanted = FakeHost(), manifest(document)
+    if apply:
+        engine.converge(wanted, host)
+    return situation(engine.plan(wanted, host))
+
+
+def asked(start: str, target: str, there: Situation | None = None) -> Answer:
+    there = there or known()
+    return explain(end(start, there.topology), end(target, there.topology), there)
+
+
+def last(answer: Answer) -> tuple[str, str]:
+    """Return where the last hop of the first way is, and what would change it."""
+    return answer.ways[0].hops[-1].where, answer.ways[0].mend
+
+
+def test_neighbours_reach_each_other_by_the_network_that_they_share() -> None:
+    answer = asked("cache", "web")
+    assert answer.verdict == "yes"
+    assert [(way.address, way.verdict) for way in answer.ways] == [("10.22.0.10", "yes"), ("10.20.0.10", "no")]
+
+
+def test_allow_is_one_way() -> None:
+    assert asked("web", "db").verdict == "yes"
+    answer = asked("db", "web")
+    assert answer.verdict == "no"
+    assert last(answer) == ("host", "attach both to one network, or put front into `allow` of network store")
+
+
+def test_what_is_asked_by_address_is_one_way_only() -> None:
+    answer = asked("cache", "10.20.0.10")
+    assert [way.address for way in answer.ways] == ["10.20.0.10"]
+    assert last(answer) == ("cache", "its networks are internal: attach it to one that is not")
+
+
+def test_nobody_comes_in_to_a_network_in_mode_nat() -> None:
+    assert {way.verdict for way in asked("outside", "db").ways} == {"no"}
+    opened = {**SHOP, "networks": {**SHOP["networks"], "store": {**SHOP["networks"]["store"], "driver_opts": {}}}}
+    opened["networks"]["store"]["driver_opts"] = {"gateway_mode": "routed"}
+    assert asked("outside", "db", known(opened)).verdict == "yes"
+
+
+def test_a_container_that_does_not_run_reaches_nobody() -> None:
+    answer = asked("agent", "web")
+    assert answer.verdict == "no"
+    assert "does not run" in answer.ways[0].hops[0].what
+
+
+def test_before_the_manifest_is_applied_that_is_what_is_missing() -> None:
+    answer = asked("cache", "web", known(apply=False))
+    assert (answer.verdict, answer.ways[0].mend) == ("no", "apply the manifest")
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "name", "address", "port"),
+    [
+        ("web", "container", "web", "", 0),
+        ("web:80", "container", "web", "", 80),
+        ("host", "host", "", "", 0),
+        ("localhost:8080", "host", "", "", 8080),
+        ("outside", "outside", "", "", 0),
+        ("10.20.0.10:80", "container", "web", "10.20.0.10", 80),
+        ("192.0.2.7", "address", "", "192.0.2.7", 0),
+        ("[2001:db8::7]:53", "address", "", "2001:db8::7", 53),
+        ("2001:db8::7", "address", "", "2001:db8::7", 0),
+    ],
+)
+def test_ends_are_named_in_many_ways(word: str, kind: str, name: str, address: str, port: int) -> None:
+    assert end(word, known().topology) == (kind, name, address, port)
+
+
+@pytest.mark.parametrize(
+    ("word", "words"), [("wbe", "did you mean web"), ("web:0", "not a port"), ("web:http", "not a port")]
+)
+def test_who_is_not_known_is_told_with_the_mend(word: str, words: str) -> None:
+    with pytest.raises(Unknown, match=words):
+        end(word, known().topology)
+
+
+def test_the_text_names_each_hop_and_what_would_change_it() -> None:
+    assert report.text(asked("db", "web")) == (
+        "db does not reach web\n"
+        "\n"
+        "10.20.0.10: no\n"
+        "  db    sends from 10.21.0.20 (eth0, network store) to 10.20.0.10 by 10.21.0.1\n"
+        "  host  drops it: network store may not open connections to network front\n"
+        "  to change that: attach both to one network, or put front into `allow` of network store\n"
+        "\n"
+        "10.22.0.10: no\n"
+        "  db    sends from 10.21.0.20 (eth0, network store) to 10.22.0.10 by 10.21.0.1\n"
+        "  host  drops it: network back is internal\n"
+        "  to change that: attach both to one network\n"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the manifest under its usual name, applied to the host that the command acts on."""
+    host = FakeHost()
+    engine.converge(manifest(SHOP), host)
+    monkeypatch.setattr(cli, "host_factory", lambda: host)
+    monkeypatch.chdir(tmp_path)
+    Path("netapply.yaml").write_text(json.dumps(SHOP))
+    return tmp_path
+
+
+def test_the_command_answers_of_the_manifest_in_the_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", "web", "db"]) == 0
+    assert capsys.readouterr().out.startswith("web reaches db\n")
+    assert cli.run(["explain", "db", "web", "--detailed-exitcode"]) == 2
+    assert cli.run(["explain", "db", "wbe", "-f", "netapply.yaml"]) == 64
+    assert "did you mean web?" in capsys.readouterr().err
+
+
+def test_json_has_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", "db", "web:80", "--format", "json"]) == 0
+    said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (said["from"], said["to"], said["verdict"]) == ("db", "web:80", "no")
+    assert [one["hops"][-1]["open"] for one in said["ways"]] == [False, False]
