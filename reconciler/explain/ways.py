@@ -397,5 +397,8 @@ def answer(situation: Situation, container: str, came_by: Network | None, origin
         return
     yield from _there(situation, way.endpoint, origin)
     yield Hop(container, f"answers {origin} by {way.endpoint.interface_name} (network {network.name})")
-    if way.via is not None and way.via in host_on(network) and came_by is not None:
+    if way.via is None:
+        receiver = next((one for one in network.endpoints if origin in addresses(one)), None)
+        yield from _barred(network, container, receiver.container) if receiver else ()
+    elif way.via in host_on(network) and came_by is not None:
         yield from _crossing(situation, network, came_by, new=False)

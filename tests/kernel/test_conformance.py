@@ -472,6 +472,7 @@ def test_both_hosts_do_the_same_with_vlans(lists: list[list[Change]], host: Mach
     test_both_hosts_do_the_same(lists, host)
 
 
+@pytest.mark.thorough
 @settings(max_examples=12)
 @given(pair=state_pairs())
 def test_both_hosts_go_from_state_to_state(

@@ -33,6 +33,9 @@ TESTS = (
 COVERAGE = bool(os.environ.get("COVERAGE"))
 """Whether to measure which lines of netapply run. All takes several times as long then."""
 
+BRIEF = bool(os.environ.get("VM_BRIEF"))
+"""Whether to leave out what is marked as thorough."""
+
 LIMIT = 1800 if COVERAGE else 600
 """Seconds for all of it, unless VM_LIMIT says otherwise."""
 
@@ -118,6 +121,7 @@ def _pytest(tests: Sequence[str], out: Path, cpus: int, seconds: float) -> list[
     measured = ["coverage", "run", "-m"] if COVERAGE else []
     options = ["-v", "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={LONG}", f"--junitxml={out / RESULTS}"]
     options += ["-n", str(cpus), "--dist", "worksteal"]
+    options += ["-m", "not thorough"] if BRIEF else []
     options += ["--color=yes"] if sys.stdout.isatty() else []
     return [*bounded, sys.executable, "-m", *measured, "pytest", *options, *tests]
 

@@ -89,6 +89,7 @@ def test_the_host_in_memory_does_as_the_kernel_does(lists: list[list[Change]], h
     conformance.test_both_hosts_do_the_same(lists, host)
 
 
+@pytest.mark.thorough
 @settings(max_examples=2)
 @given(pair=pairs(stock=True))
 def test_random_manifests_converge_and_leave_the_others_alone(

@@ -246,6 +246,7 @@ def test_whatever_is_missing_nothing_leaves_in_clear_and_the_next_run_mends_it(
     assert_sealed(seen)
 
 
+@pytest.mark.thorough
 def test_in_clear_the_same_would_be_seen(hosts: dict[str, Host], tmp_path: Path) -> None:
     """What the other tests do not see on the wire is there where a network is not encrypted."""
     file = tmp_path / "shop.yaml"
@@ -455,6 +456,7 @@ class OfTunnel(Counting):
             super().__call__(what)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("encrypted", [True, False], ids=["rotated", "plain"])
 def test_a_failure_at_any_operation_brings_back_the_key_that_only_the_kernel_had(
     host: Machine, tmp_path: Path, encrypted: bool
@@ -483,6 +485,7 @@ def trap_ended(manifest: Manifest, trap: Counting) -> bool:
     return trap.armed
 
 
+@pytest.mark.thorough
 def test_killed_at_any_operation_the_next_run_converges(host: Machine, tmp_path: Path) -> None:
     host.outside()
     before, after = alone(tmp_path, "old.key"), alone(tmp_path, "new.key", 51999)
