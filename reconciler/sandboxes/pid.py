@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from . import Pending
+from ..networks import SandboxRef
+from . import Answers, Found, Pending
 
 
-def place(value: str) -> str:
-    path = f"/proc/{value}/ns/net"
+def find(references: Sequence[SandboxRef], deadline: float) -> Answers:
+    """See `reconciler.sandboxes`."""
+    return {one: _of(one.value) for one in references}
+
+
+def _of(pid: str) -> Found | Pending:
+    path = f"/proc/{pid}/ns/net"
     try:
         os.readlink(path)
     except PermissionError:
         pass  # opening it says who may
     except OSError:
-        raise Pending(f"process {value} does not run") from None
-    return path
+        return Pending(f"process {pid} does not run")
+    return Found(path)
