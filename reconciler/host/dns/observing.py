@@ -1,0 +1,123 @@
+"""What there is of names: files, processes, and what of both belongs together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from ...resources import HALF_MADE, DnsHosts, DnsServer, Key, ResolvConf
+from ..observing import View
+from . import configuration, folder, names_file, processes, resolvconf, resolvers_present, unread_file
+
+
+class Seen(NamedTuple):
+    """What is the project's, and what of others stands where something of it might have to go (`Facts.taken`)."""
+
+    resources: list[DnsHosts | DnsServer | ResolvConf]
+    taken: dict[Key, str]
+
+
+def seen(view: View, table: str) -> Seen:
+    """Return what there is of the project's names. `table` is its nft table."""
+    host, project = view.looks.host.cookie, view.scope.project
+    taken: dict[Key, str] = {}
+    resources: list[DnsHosts | DnsServer | ResolvConf] = []
+    if resolvers_present(host, project, table):
+        resources += [*_hosts(host, project), *_servers(host, project, view.inventory.readers)]
+    if view.scope.named or resolvers_present(host, project, table):
+        from . import mounted
+
+        resources += mounted.seen(view)
+    resources += resolv_confs(view, taken)
+    return Seen(resources, taken)
+
+
+def _hosts(host: int, project: str) -> Iterator[DnsHosts]:
+    inside = f"{folder(host, project)}/names"
+    for network in _files(inside):
+        with suppress(OSError), open(names_file(host, project, network), encoding="utf-8", errors="replace") as file:
+            lines = tuple(file.read().splitlines())
+            yield DnsHosts(network, lines, not os.path.exists(unread_file(host, project, network)))
+
+
+def _servers(host: int, project: str, readers: dict[str, dict[str, list[int]]]) -> Iterator[DnsServer]:
+    """Yield the resolvers that there are files of, running or not, and processes whose file is broken or gone.
+
+    Whose names they read is noted in `readers`.
+    """
+    inside = configuration.resolvers(host, project)
+    by_file = processes.running(inside)
+    for conf in sorted({*by_file, *(f"{inside}/{name}" for name in _files(inside))}):
+        pids = by_file.get(conf, [])
+        content = _read(conf)
+        server = configuration.parsed(content)
+        if server is None or configuration.file_of(host, project, server.name) != conf:
+            name = HALF_MADE + os.path.basename(conf)
+            yield DnsServer(name, (), (), 0, healthy=False, trouble="its file is broken or gone")
+            continue
+        trouble = ""
+        for network in server.networks:
+            readers.setdefault(network, {})[conf] = pids
+        if not pids:
+            trouble = "it does not run"
+        elif len(pids) > 1:
+            trouble = f"it runs {len(pids)} times"
+        elif configuration.text(server, host, project) != content:
+            trouble = "somebody has edited its file"
+        yield _with(server, trouble, pids)
+
+
+def _with(server: DnsServer, trouble: str, pids: list[int]) -> DnsServer:
+    from dataclasses import replace
+
+    return replace(server, healthy=not trouble, trouble=trouble, pid=pids[0] if len(pids) == 1 else None)
+
+
+def resolv_confs(
+    view: View, taken: dict[Key, str] | None = None, containers: Collection[str] | None = None
+) -> Iterator[ResolvConf]:
+    """Yield the containers' files that are the project's, and note those that are somebody else's."""
+    host, project = view.looks.host.cookie, view.scope.project
+    wanted = {
+        str(reference).removeprefix("netns:"): container
+        for container, reference in view.scope.sandboxes.items()
+        if reference.kind == "netns"
+    }
+    for one in resolvconf.found():
+        reference = f"netns:{one.name}"
+        if one.project == project and one.host == host:
+            if containers is None or one.container in containers:
+                yield ResolvConf(one.container, reference, one.lines)
+        elif taken is not None and (container := wanted.get(one.name)):
+            whose = f"project {one.project} made it" if one.project else "netapply did not make it"
+            mend = "remove it, or write `dns: false`"
+            taken[Key("resolvconf", container)] = f"{resolvconf.path_of(reference)}: {whose}; {mend}"
+
+
+def _files(inside: str) -> list[str]:
+    with suppress(OSError):
+        return sorted(name for name in os.listdir(inside) if not name.startswith("."))
+    return []
+
+
+def _read(path: str) -> str:
+    with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(1 << 20)
+    return ""
+
+
+_LISTENING = {"tcp": "0A", "udp": "07", "tcp6": "0A", "udp6": "07"}
+"""The states of sockets that take what comes: TCP_LISTEN, and TCP_CLOSE of an UDP socket that is not connected."""
+
+
+def busy_ports() -> frozenset[int]:
+    """Return the ports that somebody in this thread's namespace listens on (proc(5), /proc/net/tcp)."""
+    found: set[int] = set()
+    for protocol, state in _LISTENING.items():
+        for line in _read(f"/proc/thread-self/net/{protocol}").splitlines()[1:]:
+            words = line.split()
+            if len(words) > 3 and words[3] == state:
+                found.add(int(words[1].rpartition(":")[2], 16))
+    return frozenset(found)
