@@ -6,11 +6,13 @@ tests compare over random manifests; what is beyond the host it says it does not
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..engine import Proposal
-from ..networks import Network, Topology
+from ..networks import Endpoint, Network, Topology
 from .ends import End, Unknown, addresses, end, endpoints, network_of
 from .ways import (
     Hop,
@@ -22,10 +24,11 @@ from .ways import (
     from_outside,
     host_on,
     leg,
+    published,
     source,
 )
 
-__all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "end", "explain", "situation"]
+__all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "end", "explain", "situation", "way"]
 
 SOMEWHERE = {4: "198.51.100.1", 6: "2001:db8::1"}
 """An address that stands for all that is outside: for documentation (RFC 5737, RFC 3849), so that only default routes
@@ -59,9 +62,10 @@ class Answer(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The best of the ways': a connection needs one."""
+        """The best of the ways', since a connection needs one; of a service the worst: it goes where its turn is."""
         found = {way.verdict for way in self.ways}
-        return next((one for one in ("yes", "unknown") if one in found), "no")
+        order = ("no", "unknown", "yes") if self.target.kind == "service" else ("yes", "unknown", "no")
+        return next(one for one in order if one in found)
 
 
 def situation(proposal: Proposal) -> Situation:
@@ -70,16 +74,21 @@ def situation(proposal: Proposal) -> Situation:
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:
-    """Return whether `start` reaches `target`, and how."""
+    """Return whether `start` reaches `target`, and how; of a port, whether TCP does."""
+    known = replace(known, port=target.port)
     pending = [one for one in (start, target) if one.name in known.topology.pending]
     if pending:
         why = f"does not run: {known.topology.pending[pending[0].name]}"
         return Answer(start, target, (Way("", "no", (Hop(pending[0].name, why, False, f"start {pending[0].name}"),)),))
+    if target.kind == "service":
+        from . import services
+
+        return Answer(start, target, tuple(services.ways(start, target, known)))
     aims = list(dict.fromkeys(_aims(start, target, known)))
     if not aims:
         hop = Hop(str(target), "has no address", False, "attach it to a network with subnets")
         return Answer(start, target, (Way("", "no", (hop,)),))
-    return Answer(start, target, tuple(_way(start, target, aim, known) for aim in aims))
+    return Answer(start, target, tuple(way(start, aim, known) for aim in aims))
 
 
 def _aims(start: End, target: End, known: Situation) -> Iterator[str]:
@@ -121,8 +130,9 @@ def _is_host(one: End, known: Situation) -> bool:
     return one.kind == "host" or (one.kind == "container" and one.name in known.facts.in_host)
 
 
-def _way(start: End, target: End, aim: str, known: Situation) -> Way:
-    hops = tuple(_until_closed(_there_and_back(start, aim, known)))
+def way(start: End, aim: str, known: Situation, first: Iterable[Hop] = ()) -> Way:
+    """Return the way from `start` to an address, and back; `first` is what happens before."""
+    hops = tuple(_until_closed(itertools.chain(first, _there_and_back(start, aim, known))))
     closed = any(hop.open is False for hop in hops)
     unclear = any(hop.open is None for hop in hops)
     outside = aim in SOMEWHERE.values() or hops[-1].where == "outside"
@@ -141,7 +151,9 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
     if start.kind == "address":
         yield Hop(start.address, "is nobody of this project: ask from where it is", None)
         return
-    receiver = next((one for one in endpoints(known.topology) if aim in addresses(one)), None)
+    led = published(known, aim)
+    final = led.targets[0].address if led else aim
+    receiver = next((one for one in endpoints(known.topology) if final in addresses(one)), None)
     came_by: Network | None = None
     if start.kind == "outside":
         origin: str | None = SOMEWHERE[family_of(aim)]
@@ -152,8 +164,20 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
         origin = next((one for one in own if family_of(one) == family_of(aim)), None)
     else:
         yield from from_container(known, start.name, aim)
-        way = leg(known, start.name, aim)
-        came_by = network_of(way.endpoint, known.networks) if way else None
-        origin = source(way.endpoint, way.via or aim) if way else None
-    if receiver and origin and receiver.container != start.name:
+        first = leg(known, start.name, aim)
+        came_by = network_of(first.endpoint, known.networks) if first else None
+        origin = source(first.endpoint, first.via or aim) if first else None
+    if receiver and led and (_is_host(start, known) or led.masquerade or _near(receiver, came_by, known)):
+        own = host_on(network_of(receiver, known.networks))  # which the container sees instead
+        origin = next((one for one in own if family_of(one) == family_of(aim)), origin)
+    if led:  # that answers to such connections pass is no matter of which network may open connections to which
+        came_by = None
+    if receiver and origin and (led or receiver.container != start.name):
         yield from answer(known, receiver.container, came_by, origin)
+
+
+def _near(receiver: Endpoint, came_by: Network | None, known: Situation) -> bool:
+    """Whether a container is itself on the network that somebody asks from, and would answer there directly."""
+    return came_by is not None and any(
+        one.network == came_by.name for one in endpoints(known.topology, receiver.container)
+    )

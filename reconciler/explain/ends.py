@@ -20,9 +20,9 @@ class Unknown(ValueError):
 
 
 class End(NamedTuple):
-    """One end of a connection: `kind` is "container", "host", "outside" or "address", `name` the container's.
+    """One end of a connection: `kind` is "container", "service", "host", "outside" or "address".
 
-    `address` is what is asked for by address, `port` 0 where none is.
+    `name` is that of one of the first two. `address` is what is asked for by address, `port` 0 where none is.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class End(NamedTuple):
 
 
 def end(text: str, topology: Topology) -> End:
-    """Return whom a word of a question means: NAME, host, outside or an address; :PORT may follow.
+    """Return whom a word of a question means: a container or a service by name, host, outside or an address, and :PORT.
 
     Raises Unknown for whom there is not.
     """
@@ -46,6 +46,9 @@ def end(text: str, topology: Topology) -> End:
     names = sorted({*(one.sandbox for one in topology.sandboxes), *_in_host(topology), *topology.pending})
     if name in names:
         return End("container", name, port=port)
+    services = [one.name for one in topology.services]
+    if name in services:
+        return End("service", name, port=port)
     if name in (THIS_HOST, "localhost", "127.0.0.1", "::1"):
         return End("host", port=port)
     if name == OUTSIDE:
@@ -53,12 +56,15 @@ def end(text: str, topology: Topology) -> End:
     try:
         return _of_address(str(ip_address(name)), port, topology)
     except ValueError:
-        known = [*names, THIS_HOST, OUTSIDE]
+        known = [*names, *services, THIS_HOST, OUTSIDE]
         near = did_you_mean(name, known) or f"there are {listed(known, 'and')}"
         raise Unknown(f"there is no container {name} in project {topology.project}; {near}") from None
 
 
 def _of_address(address: str, port: int, topology: Topology) -> End:
+    for service in topology.services:
+        if address in service.vips:
+            return End("service", service.name, address, port)
     for one in endpoints(topology):
         if address in addresses(one):
             return End("container", one.container, address, port)

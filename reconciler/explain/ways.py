@@ -17,7 +17,7 @@ from ..firewall import FAMILY, table_name
 from ..host import Facts
 from ..lowering.addressing import DEFAULT_METRIC
 from ..lowering.bridging import gateway_mode
-from ..networks import Endpoint, Network, Topology
+from ..networks import Endpoint, Network, Publication, Topology
 from ..plan import Create, Delete, Plan
 from ..resources import Key
 from .ends import addresses, endpoints, network_of
@@ -52,11 +52,15 @@ class Leg(NamedTuple):
 
 @dataclass(frozen=True)
 class Situation:
-    """What there is and should be. `plan` is what applying the manifest would change now."""
+    """What there is and should be. `plan` is what applying the manifest would change now.
+
+    `port` is the one that is asked for, by TCP; 0 where none is.
+    """
 
     topology: Topology
     facts: Facts
     plan: Plan
+    port: int = 0
 
     @cached_property
     def missing(self) -> frozenset[Key]:
@@ -221,6 +225,8 @@ def host_on(network: Network) -> list[str]:
 
 def is_hosts(situation: Situation, address: str) -> bool:
     """Whether an address is one of the host's own."""
+    if ip_address(address).is_loopback:
+        return True
     found = [one.partition("/")[0] for link in situation.facts.links.values() for one in link.addresses]
     return address in found or any(address in host_on(network) for network in situation.networks)
 
@@ -228,7 +234,7 @@ def is_hosts(situation: Situation, address: str) -> bool:
 def _at_host(situation: Situation, network: Network, sender: str, aim: str) -> Iterator[Hop]:
     """Yield what the host does with what comes from a network: it is for itself, or is passed on."""
     if is_hosts(situation, aim):
-        yield Hop(HOST_HERE, f"has {aim}")
+        yield from _own(situation, aim, network)
         return
     yield from _forwards(situation, aim)
     other = next((one for one in situation.networks if _is_in(one, aim)), None)
@@ -238,6 +244,57 @@ def _at_host(situation: Situation, network: Network, sender: str, aim: str) -> I
         return
     yield from _crossing(situation, network, other, new=True)
     yield from on_segment(situation, other, HOST_HERE, aim, aim)
+
+
+def published(situation: Situation, aim: str) -> Publication | None:
+    """Return what the port that is asked for leads to on an address of the host, None where it is not published.
+
+    ::1 can't be translated by the kernel.
+    """
+    if not situation.port or aim == "::1" or not is_hosts(situation, aim):
+        return None
+    family, port = family_of(aim), situation.port
+    able = [
+        one
+        for one in situation.topology.publications
+        if (one.protocol, one.port, one.family) == ("tcp", port, family) and one.host_ip in (None, aim)
+    ]
+    return min(able, key=lambda one: one.host_ip is None, default=None)
+
+
+def _own(situation: Situation, aim: str, came_by: Network | None) -> Iterator[Hop]:
+    """Yield what the host does with what is for itself: it may lead to a container. `came_by` is whose network."""
+    found = published(situation, aim)
+    if found is None:
+        if not situation.port:
+            yield Hop(HOST_HERE, f"has {aim}")
+            return
+        what = f"has {aim}, and publishes no port {situation.port}/tcp there: a program of its own may listen"
+        yield Hop(HOST_HERE, what, None, "publish it: `ports` of a container, or of a service")
+        return
+    target = found.targets[0]
+    others = f" (and {len(found.targets) - 1} others in turn)" if len(found.targets) > 1 else ""
+    leads = f"leads {aim} port {found.port} to port {target.port} of {target.address}, which is {found.owner}'s{others}"
+    yield Hop(HOST_HERE, leads)
+    network = next(
+        (one for one in situation.networks if any(target.address in addresses(end) for end in one.endpoints)), None
+    )
+    if network is None:
+        yield Hop(OUT, f"{target.address} is on another host: ask there", None)
+        return
+    if came_by is not None:
+        yield from _barred_by_host(came_by, network, family_of(aim))
+    yield from on_segment(situation, network, HOST_HERE, target.address, target.address)
+
+
+def _barred_by_host(came_by: Network, network: Network, family: int) -> Iterator[Hop]:
+    """Yield a closed hop where a network's containers may not reach what is published by another, or by itself."""
+    if came_by is network and not network.options.get("icc", True):
+        yield Hop(HOST_HERE, f"drops it: network {network.name} has icc false", False, "set driver_opts.icc true")
+    elif came_by.internal or gateway_mode(came_by.options, family) == "isolated":
+        why = "internal" if came_by.internal else "isolated"
+        what = f"drops it: network {came_by.name} is {why}, and its packets do not pass the host"
+        yield Hop(HOST_HERE, what, False, "attach both to one network")
 
 
 def _not_on(situation: Situation, aim: str) -> Iterator[Hop]:
@@ -322,7 +379,7 @@ def way_out(situation: Situation, aim: str) -> str | None:
 def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
     """Yield the way from the host to an address."""
     if is_hosts(situation, aim):
-        yield Hop(HOST_HERE, f"{aim} is its own")
+        yield from _own(situation, aim, None)
         return
     for network in situation.networks:
         there = next((one for one in network.endpoints if aim in addresses(one)), None)
@@ -354,7 +411,7 @@ def _no_access(network: Network, aim: str) -> tuple[str, str]:
 def from_outside(situation: Situation, aim: str) -> Iterator[Hop]:
     """Yield the way of what comes from outside to an address."""
     if is_hosts(situation, aim) and not any(aim in host_on(one) for one in situation.networks):
-        yield Hop(HOST_HERE, f"has {aim}")
+        yield from _own(situation, aim, None)
         return
     network = next((one for one in situation.networks if any(aim in addresses(end) for end in one.endpoints)), None)
     if network is None:

@@ -11,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+from tests.dns import ask
 from tests.isolation import lacks
+from tests.kernel.balanced import servers
 from tests.machine import NETAPPLY, Machine, Outside, machine
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = Path("manifests/voting-app.yaml")
+PUBLISHED = Path("manifests/voting-app-published.yaml")
 CONTAINERS = ("vote", "result", "worker", "redis", "db")
 FRONT, BACK = "10.20.0.", "10.20.1."
 EVERYWHERE = (*CONTAINERS, "host", "outside")
@@ -45,7 +48,7 @@ def main() -> int:
 
 
 def act(host: Machine) -> None:
-    """The six scenes, in order."""
+    """The seven scenes, in order."""
     outside = host.outside()
     for subnet in ("10.20.0.0/24", "10.20.1.0/24"):  # the outside knows the way: only the firewall keeps it out
         host.run(f"ip route add {subnet} via {outside.host_ipv4}", netns=outside.name)
@@ -75,10 +78,32 @@ def act(host: Machine) -> None:
     netapply(str(MANIFEST))
     expect(host.ping("vote", db), "vote reaches db again")
 
-    heading("6. All away")
-    netapply("destroy", str(MANIFEST))
+    heading("6. As people use it: published, by name, three that take votes in turn")
+    netapply("destroy", "-q", str(MANIFEST))
+    use(host, outside)
+
+    heading("7. All away")
+    netapply("destroy", str(PUBLISHED))
     links = sorted(link["ifname"] for link in host.json("ip -j link"))
     expect(host.names() == ["outside"] and links == ["lo", outside.link], "nothing is left of it")
+
+
+def use(host: Machine, outside: Outside) -> None:
+    """Apply the manifest that publishes the app, look a name up, and connect as people do."""
+    netapply(str(PUBLISHED))
+    votes = [f"vote-{number}" for number in (1, 2, 3)]
+    (vip,) = ask("result", f"{FRONT}1", "vote").values
+    say(f"\nresult looks up vote: {vip}")
+    with servers(host, votes, 80) as vote:
+        from_outside = [vote.connect(outside.name, outside.host_ipv4, 8080) for _ in range(6)]
+        by_name = [vote.connect("result", vip, 80) for _ in range(6)]
+    for whence, found in (("outside, by port 8080 of the host", from_outside), ("result, by the name", by_name)):
+        say(f"six connections from {whence}: {', '.join(one[0] if one else 'none' for one in found)}")
+    expect({one and one[0] for one in from_outside} == set(votes), "each of the three has its turn")
+    expect({one and one[0] for one in by_name} == set(votes), "by its name, too")
+    expect({one and one[1] for one in from_outside} == {outside.ipv4}, f"they see who asks: {outside.ipv4}")
+    expect(ask("worker", f"{BACK}1", "vote").values == (), "worker is not on that network, and knows no such name")
+    netapply(str(PUBLISHED), must_say="nothing to do")
 
 
 def show_pings(host: Machine, outside: Outside) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from hypothesis import Phase, given, settings
@@ -13,6 +17,7 @@ from hypothesis import strategies as st
 from reconciler import engine
 from reconciler.explain import SOMEWHERE, Answer, Way, end, explain, situation
 from reconciler.host.linux import LinuxHost
+from tests.isolation import inside
 from tests.machine import REACHED_WITHIN, Machine
 from tests.strategies import Document, manifest
 
@@ -91,6 +96,67 @@ def test_its_verdicts_are_what_pings_meet(document: Document, new_host: NewHost)
             pairs = [pair for pair, way in told.items() if way.verdict == verdict]
             answers = machine.pings([(places[start], address) for start, address in pairs], within=within)
             wrong = [told[pair] for pair, answer in zip(pairs, answers, strict=True) if answer != (verdict == "yes")]
+            assert wrong == []
+
+
+@st.composite
+def published(draw: st.DrawFn) -> Document:
+    """The same with a port of the host's for each container that can have one: 8000 for api, and so on."""
+    document = draw(reachable())
+    for number, (_, container) in enumerate(sorted(document["containers"].items())):
+        networks = [document["networks"][name] for name in container["networks"]]
+        if any(not one["internal"] and one["driver_opts"]["gateway_mode"] != "isolated" for one in networks):
+            container["ports"] = [f"{8000 + number}:80"]
+    return document
+
+
+def _connected(calls: Sequence[tuple[str, str, int]], within: float) -> list[bool]:
+    """Connect by TCP from namespaces to addresses and ports, all at once, and say of each whether it got through."""
+    with ExitStack() as stack:
+        waiting: dict[int, int] = {}
+        poll, answers = select.poll(), [False] * len(calls)
+        for number, (netns, address, port) in enumerate(calls):
+            with inside(netns):
+                one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+            stack.enter_context(one)
+            one.setblocking(False)
+            if one.connect_ex((address, port)) == errno.EINPROGRESS:
+                waiting[one.fileno()] = number
+                poll.register(one, select.POLLOUT)
+        deadline = time.monotonic() + within
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for descriptor, event in poll.poll(left * 1000):
+                poll.unregister(descriptor)
+                answers[waiting.pop(descriptor)] = event == select.POLLOUT
+        return answers
+
+
+@settings(max_examples=12, phases=(Phase.explicit, Phase.generate))
+@given(document=published())
+def test_its_verdicts_on_published_ports_are_what_connections_meet(document: Document, new_host: NewHost) -> None:
+    with new_host() as machine, ExitStack() as stack:
+        places = _places(machine)
+        wanted, host = manifest(document), LinuxHost()
+        engine.converge(wanted, host)
+        known = situation(engine.plan(wanted, host))
+        host.close()
+        for name in CONTAINERS:
+            stack.enter_context(machine.socket(name, "::", 80))
+        told: dict[tuple[str, str, int], Way] = {}
+        for number, start in itertools.product(range(len(CONTAINERS)), places):
+            port = 8000 + number
+            answer = explain(end(start, known.topology), end(f"host:{port}", known.topology), known)
+            told |= {(places[start], way.address, port): way for way in answer.ways if way.address}
+        for verdict, within in (
+            ("yes", REACHED_WITHIN),
+            ("no", 0.5),
+            ("unknown", 0.5),
+        ):  # nothing of the host's listens
+            calls = [call for call, way in told.items() if way.verdict == verdict]
+            answers = _connected(calls, within)
+            wrong = [
+                (call, told[call]) for call, answer in zip(calls, answers, strict=True) if answer != (verdict == "yes")
+            ]
             assert wrong == []
 
 

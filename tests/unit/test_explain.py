@@ -84,6 +84,59 @@ def test_before_the_manifest_is_applied_that_is_what_is_missing() -> None:
     assert (answer.verdict, answer.ways[0].mend) == ("no", "apply the manifest")
 
 
+PUBLISHED: Document = {
+    "project": "shop",
+    "networks": {
+        "front": {"ipam": {"config": [{"subnet": "10.20.0.0/24"}]}},
+        "store": {"ipam": {"config": [{"subnet": "10.21.0.0/24"}]}, "driver_opts": {"icc": False}},
+    },
+    "containers": {
+        "web-1": {"networks": {"front": {"ipv4_address": "10.20.0.11"}}, "ports": ["8080:80"]},
+        "web-2": {"networks": {"front": {"ipv4_address": "10.20.0.12"}}},
+        "db": {"networks": {"store": {"ipv4_address": "10.21.0.20"}}, "ports": ["5432:5432"]},
+        "cache": {"networks": {"store": {"ipv4_address": "10.21.0.21"}}},
+    },
+    "services": {"web": {"network": "front", "containers": ["web-*"], "vip": "10.20.0.200", "ports": [80]}},
+}
+
+
+def test_a_published_port_leads_to_its_container() -> None:
+    there = known(PUBLISHED)
+    answer = asked("db", "host:8080", there)
+    assert answer.verdict == "yes"
+    assert "leads 10.21.0.1 port 8080 to port 80 of 10.20.0.11" in answer.ways[0].hops[1].what
+    assert asked("host", "host:8080", there).verdict == "yes"
+
+
+def test_a_port_that_is_not_published_may_be_the_hosts_own() -> None:
+    answer = asked("db", "host:22", known(PUBLISHED))
+    assert (answer.verdict, answer.ways[0].hops[-1].open) == ("unknown", None)
+
+
+def test_what_is_published_by_a_network_without_icc_its_own_containers_do_not_reach() -> None:
+    assert last(asked("cache", "host:5432", known(PUBLISHED))) == ("host", "set driver_opts.icc true")
+
+
+def test_a_service_leads_to_each_of_its_containers() -> None:
+    answer = asked("host", "web:80", known(PUBLISHED))
+    assert answer.verdict == "yes"
+    assert [way.address for way in answer.ways] == ["10.20.0.11", "10.20.0.12"]
+    assert "sends what is for 10.20.0.200 to web-1 and web-2 in turn" in answer.ways[0].hops[0].what
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "mend"),
+    [
+        ("db", "web", "attach it to network front, or publish a port of the service"),
+        ("outside", "10.20.0.200", "publish a port of the service, and ask for that: host:PORT"),
+        ("web-1", "web:81", "put 81 into the service's ports"),
+    ],
+)
+def test_who_does_not_reach_a_service_is_told_why(start: str, target: str, mend: str) -> None:
+    answer = asked(start, target, known(PUBLISHED))
+    assert (answer.verdict, answer.ways[0].mend) == ("no", mend)
+
+
 @pytest.mark.parametrize(
     ("word", "kind", "name", "address", "port"),
     [
