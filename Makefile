@@ -7,11 +7,14 @@ STAMP := $(VENV)/.installed
 # tests run in parallel: a worker for each core, two at least and four at most
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -gt 4 ] && n=4; echo $$n)
 
+# seconds that the tests with real engines may take
+ENGINES_LIMIT ?= 180
+
 # else every run of the command would compile its sources anew
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps venv demo test unit kernel test-vm bench bench-growth check format golden schemas clean
+.PHONY: help deps venv demo test unit kernel test-vm test-engines bench bench-growth check format golden schemas clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,10 @@ kernel: venv ## kernel tests only (root)
 test-vm: venv ## tests on a stock Debian kernel under QEMU, ten minutes at most; VM_TESTS=..., VM_BRIEF=1, COVERAGE=1 (root)
 	@.ci/deps vm
 	@$(BIN)/python -m tests.vm.suite $(VM_TESTS)
+
+test-engines: venv ## tests with the real Docker, Podman, runc, crun and containerd, each in a host of its own (root)
+	@.ci/deps engines
+	timeout --signal=INT --kill-after=20 $(ENGINES_LIMIT) $(BIN)/pytest tests/engines -n 2 --dist loadfile $(ENGINES_TESTS)
 
 bench: venv ## measure against `ip` and the targets (root); writes bench.json
 	@$(BIN)/python -m tests.bench

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import engine
 from .engine import Options, Proposal, Report
-from .errors import ManifestError
+from .errors import ManifestError, NetapplyError
 from .manifest.model import Manifest
 
 if TYPE_CHECKING:
+    from . import doctor as model
     from .host import Host
 
 DEFAULTS = Options()
+
+
+class Diagnosis(NamedTuple):
+    """What `doctor` found, and the versions of what it found it with."""
+
+    findings: tuple[model.Finding, ...]
+    versions: Mapping[str, str]
 
 
 def load(*paths: str | os.PathLike[str]) -> Manifest:
@@ -66,6 +74,36 @@ def destroy(
     manifest = what if isinstance(what, Manifest) else None
     project = what if isinstance(what, str) else what.project
     return engine.destroy(project, host or this_host(), options, progress, manifest)
+
+
+def doctor(manifest: Manifest | None = None, host: Host | None = None, options: Options = DEFAULTS) -> Diagnosis:
+    """Return what is wrong with a host, or will be with a manifest on it. Changes nothing."""
+    from . import doctor as model
+    from .host import examining
+
+    host = host or this_host()
+    seen = examining.examine(host)
+    meant = None
+    if manifest is not None and set(model.CAPABILITIES) <= set(seen.capabilities):
+        meant = _intention(manifest, host, options)
+    return Diagnosis(tuple(model.findings(seen, meant)), seen.versions)
+
+
+def _intention(manifest: Manifest, host: Host, options: Options) -> model.Intention:
+    from . import doctor as model
+
+    try:
+        proposal = engine.plan(manifest, host, options)
+    except NetapplyError as failure:
+        return model.Intention(failure=str(failure))
+    networks = proposal.topology.networks
+    return model.Intention(
+        proposal.desired,
+        proposal.plan,
+        proposal.refusals,
+        mtus={one.name: one.mtu for one in networks if not one.internal and not one.external},
+        coexists=manifest.coexist == "docker",
+    )
 
 
 def this_host() -> Host:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .engine import Progress, Proposal, Report
     from .host import Host
     from .manifest.model import Manifest
+    from .networks import Topology
     from .plan import Plan
     from .report.content import Content
 
@@ -306,6 +307,22 @@ def explain(
 
 
 @app.command()
+def doctor(
+    files: FilesOrNone = None,
+    here: HostName = None,
+    detailed_exitcode: Detailed = False,
+    output: Output = Format.TEXT,
+    no_color: Plain = False,
+    debug: Debug = False,
+) -> int:
+    """Say what is wrong with the host, or will be with a manifest on it, and what mends it. Changes nothing."""
+    from .diagnosis import diagnose
+
+    view = view_of(sys.stdout, os.environ, colour=not no_color)
+    return diagnose(files or [], host_factory(), here, output is Format.JSON, detailed_exitcode, view)
+
+
+@app.command()
 def pin(
     files: Files,
     in_place: Write = False,
@@ -444,11 +461,24 @@ def _carry_out(page: Page, act: "Callable[[Progress | None], Report]", manifest:
 
 def _proposed(proposal: "Proposal", manifest: "Manifest | None") -> "Content":
     pending = proposal.topology.pending
-    return _content(proposal.topology.project, proposal.plan, manifest, pending, refusals=proposal.refusals)
+    topology, names = proposal.topology, _serving(proposal.topology)
+    return _content(topology.project, proposal.plan, manifest, pending, refusals=proposal.refusals, names=names)
 
 
 def _done(report: "Report", manifest: "Manifest | None") -> "Content":
-    return _content(report.topology.project, report.plan, manifest, report.pending, seconds=report.seconds)
+    project, names = report.topology.project, _serving(report.topology)
+    return _content(project, report.plan, manifest, report.pending, seconds=report.seconds, names=names)
+
+
+def _serving(topology: "Topology") -> dict[str, str]:
+    """Return the containers that serve, or could, by their addresses."""
+    networks = {service.network for service in topology.services}
+    backends = (backend for service in topology.services for backend in service.backends)
+    near = (endpoint for network in topology.networks if network.name in networks for endpoint in network.endpoints)
+    return {
+        **{address.partition("/")[0]: endpoint.container for endpoint in near for address in endpoint.addresses},
+        **{address: backend.container for backend in backends for address in backend.addresses},
+    }
 
 
 def _content(project: str, plan: "Plan", manifest: "Manifest | None", pending: Any, **more: Any) -> "Content":

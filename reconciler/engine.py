@@ -20,8 +20,21 @@ from .manifest.model import Manifest
 from .networks import Topology
 from .placement import placed
 from .plan import Change, Delete, Plan, Update, diff
-from .resources import HALF_MADE, Delegated, Link, NftTable, State, Sysctl, subject, value_of, within
-from .retained import clashes, retained, retained_zones
+from .resources import (
+    HALF_MADE,
+    Delegated,
+    DnsHosts,
+    DnsServer,
+    Link,
+    Netns,
+    NftTable,
+    State,
+    Sysctl,
+    subject,
+    value_of,
+    within,
+)
+from .retained import clashes, retained, retained_ports, retained_zones
 
 FEW = 16
 """Up to how many touched containers are verified by themselves; with more, looking at all is about as quick."""
@@ -82,8 +95,8 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
     manifest = placed(manifest, host, options.here)
     observation = host.observe(scope_of(manifest))
     topology = allocate(manifest, observation)
-    if options.strict and topology.pending:
-        raise HostLacks("\n".join(f"container {name}: {why}" for name, why in sorted(topology.pending.items())))
+    if options.strict and (missing := {**topology.pending, **observation.facts.unsure}):
+        raise HostLacks("\n".join(f"container {name}: {why}" for name, why in sorted(missing.items())))
     desired = lower(topology, observation.facts)
     safety.missing(desired, observation.facts)
     if manifest.hosts:
@@ -94,11 +107,30 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
     if not options.prune:
         kept = retained(desired, observation.state)
         in_the_way = tuple(clashes(desired, kept))
+        ports = retained_ports(topology, kept, observation.state)
+        in_the_way += tuple(ports.clashes)
+        topology = replace(topology, publications=ports.publications)
         zones = retained_zones(manifest.project, kept, observation.state)
         desired = {**kept, **lower(topology, observation.facts, zones)}
+    if any(isinstance(one, Sysctl) for one in desired.values()):
+        topology = replace(topology, notes=(*topology.notes, *_beside(topology, desired, observation, host)))
     proposal = _propose(host.canonical(desired), topology, observation, options, in_the_way)
     _probe(proposal, host)
     return proposal
+
+
+def _beside(topology: Topology, desired: State, observation: Observation, host: Host) -> Iterator[str]:
+    """Yield remarks on firewalls of others that drop what the host is to forward."""
+    filters = host.filters()
+    if filters:
+        from . import coexistence
+
+        links, ports = coexistence.forwarding(desired), coexistence.asking(desired)
+        yield from coexistence.remarks(filters, links, topology.coexist == "docker", ports)
+    if topology.coexist:
+        from .lowering import coexisting
+
+        yield from coexisting.absent(observation.facts)
 
 
 def _probe(proposal: Proposal, host: Host) -> None:
@@ -147,7 +179,23 @@ def destroy(
 
 def scope_of(manifest: Manifest) -> Scope:
     """Return what must be looked at to plan the manifest."""
-    return Scope(manifest.project, {name: container.sandbox for name, container in manifest.containers_here.items()})
+    sandboxes = {name: container.sandbox for name, container in manifest.containers_here.items()}
+    shaped = any(end.bandwidth for container in manifest.containers_here.values() for end in container.endpoints)
+    docker = manifest.coexist == "docker"
+    return Scope(manifest.project, sandboxes, shaped, manifest.named, _published(manifest), docker)
+
+
+def _published(manifest: Manifest) -> frozenset[tuple[str, int]] | None:
+    """Return the ports of the host that the manifest says are to lead to containers, None where none is to.
+
+    A container's free port is not known yet.
+    """
+    ports = [port for container in manifest.containers_here.values() for port in container.ports]
+    services = [port for service in manifest.services.values() for port in service.ports if port.published]
+    if not ports and not services:
+        return None
+    wanted = {(port.protocol, port.published) for port in ports if port.published}
+    return frozenset(wanted | {(port.protocol, port.published) for port in services if port.published})
 
 
 def _propose(
@@ -211,7 +259,8 @@ def _apply(changes: Sequence[Change], host: Host, interrupted: Callable[[], str]
 
 def _verify(proposal: Proposal, host: Host, scope: Scope) -> None:
     """Raise ApplyFailed if the host is not what it should be now."""
-    near = _touched(proposal.plan.changes)
+    near, together = _touched(proposal.plan.changes), proposal.observation.facts.together
+    near |= {other for name in near for other in together.get(name, ())} if together else set()
     if near and near <= scope.sandboxes.keys():
         remaining = diff(within(proposal.desired, near), host.observe_near(scope, near))
     else:
@@ -239,7 +288,8 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
     Not a list of inverse steps: what a failed batch did is only known by looking again. What a plugin had made that was
     broken before is left as it is by now: nobody can break it again in the same way.
     """
-    broken = {key for key, resource in before.items() if isinstance(resource, Delegated) and not resource.healthy}
+    kept_alive = (Delegated, DnsHosts, DnsServer)
+    broken = {key for key, resource in before.items() if isinstance(resource, kept_alive) and not resource.healthy}
     wanted = {key: one for key, one in before.items() if not key.name.startswith(HALF_MADE) and key not in broken}
 
     def way_back() -> Plan:
@@ -247,7 +297,8 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
 
         now = host.observe(scope)
         # a setting that is no more went with its link, which was somebody else's, or a plugin's
-        there = {key: one for key, one in wanted.items() if key in now.state or not isinstance(one, Sysctl)}
+        living = _without_the_dead(wanted, now.state)
+        there = {key: one for key, one in living.items() if key in now.state or not isinstance(one, Sysctl)}
         back = {**parents.borne(wanted, now), **there}
         return diff(back, {key: one for key, one in now.state.items() if key not in broken}, exact=True)
 
@@ -263,6 +314,12 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
     if isinstance(failure, NetapplyError):
         raise ApplyFailed(f"{failure}\nthe host is as it was before") from failure
     raise failure
+
+
+def _without_the_dead(wanted: State, now: State) -> State:
+    """Leave out those containers of others that have ended meanwhile: nobody can bring back what went with them."""
+    dead = {one.sandbox for key, one in wanted.items() if isinstance(one, Netns) and one.adopted and key not in now}
+    return {key: one for key, one in wanted.items() if subject(one)[0] not in dead} if dead else wanted
 
 
 def _left(remaining: Plan) -> list[str]:

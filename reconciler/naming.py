@@ -27,6 +27,11 @@ def veth_name(project: str, path: str) -> str:
     return f"ve{digest(project, path).hex()[:13]}"
 
 
+def ifb_name(project: str, path: str) -> str:
+    """Return the name of the link by which what an endpoint sends goes, by that link's path."""
+    return f"if{digest(project, path).hex()[:13]}"
+
+
 def dummy_name(project: str, path: str) -> str:
     """Return the name of a dummy link that a network stands on, by its path."""
     return f"dm{digest(project, path).hex()[:13]}"

@@ -23,14 +23,27 @@ def entries(value: Option | None) -> tuple[Option, ...]:
 
 
 class SandboxRef(NamedTuple):
-    """Where a container's namespace is: `kind` is "netns", "pid" or "host"; `create` it if it is missing."""
+    """Where a container's namespace is: `kind` is "netns", "host", or a module of `reconciler.sandboxes`; `create` it
+    if it is missing. `details` are what a kind wants to know beside its value, such as ("socket", "/run/docker.sock").
+    """
 
     kind: str
     value: str = ""
     create: bool = False
+    details: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.value}" if self.value else self.kind
+        name = f"{self.kind}:{self.value}" if self.value else self.kind
+        return f"{name} ({', '.join(map(' '.join, self.details))})" if self.details else name
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether a runtime made the namespace, which then counts on its own settings and names in it."""
+        return self.kind not in ("netns", "pid", "host")
+
+    def detail(self, name: str) -> str:
+        """Return what the manifest says of one, "" where it says nothing."""
+        return dict(self.details).get(name, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,20 @@ class StaticRoute:
     metric: int | None = None
 
 
+class Rate(NamedTuple):
+    """How fast packets may go: bit/s, and how many bytes at once (None: what suits the rate)."""
+
+    rate: int
+    burst: int | None = None
+
+
+class Bandwidth(NamedTuple):
+    """How fast an endpoint may receive (`ingress`) and send (`egress`); None: as fast as it can."""
+
+    ingress: Rate | None = None
+    egress: Rate | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A container's attachment to a network.
@@ -82,6 +109,7 @@ class Endpoint:
     routes: tuple[StaticRoute, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     driver_opts: Mapping[str, Option] = field(default_factory=dict)
+    bandwidth: Bandwidth | None = None
 
     @property
     def path(self) -> str:
@@ -123,13 +151,16 @@ class Node(NamedTuple):
     """A host that networks span: `address` is where the others send to, without prefix length.
 
     `subnets` are its own shares of a network that is cut, each with its gateway; none where all are one segment.
-    `near`: it is on one link with this host, so that no router is in between.
+    `near`: it is on one link with this host, so that no router is in between. `own` are the addresses that it has on
+    the network for itself, where that has services: all hosts share the gateway's, by which an answer finds any of
+    them.
     """
 
     name: str
     address: str
     subnets: tuple[Subnet, ...] = ()
     near: bool = False
+    own: tuple[str, ...] = ()
 
 
 class Remote(NamedTuple):
@@ -204,11 +235,106 @@ class Network:
         return any(subnet.family == 6 for subnet in self.subnets)
 
 
+class Target(NamedTuple):
+    """Where what comes in by a published port goes: an address without prefix length, a port there, its weight."""
+
+    address: str
+    port: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A port of the host that leads to containers. `owner` is the name of the container, or the service, whose it is.
+
+    `protocol` is "tcp", "udp" or "sctp". `host_ip` is the host's address that it is published on; None: all of the
+    targets' family. The `targets` are of one family; of several each gets a share of the connections by its weight.
+    `masquerade`: the targets see the host's address instead of the client's, since their answers to that would go by
+    another router.
+    """
+
+    owner: str
+    protocol: str
+    host_ip: str | None
+    port: int
+    targets: tuple[Target, ...]
+    masquerade: bool = False
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.targets[0].address else 4
+
+
+class ServicePort(NamedTuple):
+    """A port of a service: `target` is the containers' and the virtual IP's, `published` the host's, if it has one.
+
+    `mode` is "ingress" or "host" (`reconciler.manifest.service_schema`).
+    """
+
+    target: int
+    published: int | None = None
+    protocol: str = "tcp"
+    mode: str = "ingress"
+
+
+class Backend(NamedTuple):
+    """A container that serves: one address of each family that it has, and how often it has a turn. `here`: on this
+    host."""
+
+    container: str
+    addresses: tuple[str, ...]
+    weight: int = 1
+    here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of a network, settled. `vips` are its addresses without prefix length, none in mode dnsrr.
+
+    `backends` are those that run, on whichever host, by name. Without `ports` all are served.
+    """
+
+    name: str
+    network: str
+    vips: tuple[str, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    affinity: bool = False
+
+
+class NameUser(NamedTuple):
+    """A container that looks up names. `networks` are its own in the manifest's order; the rest is resolv.conf's."""
+
+    container: str
+    networks: tuple[str, ...]
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+class Resolver(NamedTuple):
+    """Who answers the `users` that are on exactly these networks, and have the same `upstream`: addresses, the path of
+    a file with them, or nobody."""
+
+    networks: tuple[str, ...]
+    upstream: tuple[str, ...]
+    port: int
+    users: tuple[NameUser, ...]
+
+
+class Names(NamedTuple):
+    """Service discovery, settled. `records` are, by network, addresses with their names, the container's own first."""
+
+    records: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
+    resolvers: tuple[Resolver, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """All of a project, settled: the sandboxes that there are or should be, and the networks between them.
 
     `pending` says, by container, why it has no namespace that could be attached yet. `notes` are remarks for readers.
+    `publications` are in the order of protocol, port, family and host_ip.
     """
 
     project: str
@@ -216,3 +342,7 @@ class Topology:
     networks: tuple[Network, ...] = ()
     pending: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    publications: tuple[Publication, ...] = ()
+    names: Names | None = None
+    coexist: str | None = None

@@ -10,8 +10,8 @@ from . import drivers
 from .allocation import ipam
 from .errors import ManifestError, Problem
 from .manifest.edit import Document, document
-from .manifest.model import EndpointSpec, Manifest, NetworkSpec
-from .networks import Endpoint, Network, Topology
+from .manifest.model import ContainerSpec, EndpointSpec, Manifest, NetworkSpec, ServiceSpec
+from .networks import Endpoint, Network, Publication, Service, Topology
 
 
 def pin(manifest: Manifest, topology: Topology) -> dict[str, str]:
@@ -35,10 +35,28 @@ def pin(manifest: Manifest, topology: Topology) -> dict[str, str]:
                 wanted.setdefault(endpoint.container, {})[network.name] = missing
     for name in wanted:
         _pin_container(files, name, wanted[name])
+    for container in manifest.containers_here.values():
+        _pin_ports(files, container, topology.publications)
+    for service in topology.services:
+        if len(service.vips) > len(manifest.services[service.name].vip):
+            _pin_service(files, manifest.services[service.name], service)
     texts = {one.file: one.edited() for one in files if one.edits}
     if problems:
         raise ManifestError(problems, manifest.sources)
     return texts
+
+
+def _pin_service(files: Sequence[Document], spec: ServiceSpec, service: Service) -> None:
+    """Write the virtual IPs of a service, those of families that none is pinned of."""
+    file, path = _holder(files, "services", spec.name), ("services", spec.name, "vip")
+    given = file.meant(*path)
+    if isinstance(given, yaml.SequenceNode):
+        if file.is_own(path, f"the virtual IP of service {spec.name}"):
+            file.append(path, [one for one in service.vips if one not in spec.vip])
+    elif given is not None:
+        file.put(path, list(service.vips))
+    elif file.is_own(path, f"the virtual IP of service {spec.name}"):
+        file.add(path[:-1], {"vip": service.vips[0] if len(service.vips) == 1 else list(service.vips)})
 
 
 def _missing(spec: EndpointSpec, endpoint: Endpoint, network: Network) -> dict[str, str]:
@@ -76,6 +94,28 @@ def _pin_network(files: Sequence[Document], spec: NetworkSpec, network: Network)
     if network.host_addresses and spec.driver_opts["host_access"] is True:
         plain = [one.partition("/")[0] for one in network.host_addresses]
         file.put(("networks", spec.name, "driver_opts", "host_access"), plain[0] if len(plain) == 1 else plain)
+
+
+def _pin_ports(files: Sequence[Document], container: ContainerSpec, publications: Sequence[Publication]) -> None:
+    """Write the free ports that were chosen."""
+    path = ("containers", container.name, "ports")
+    for port in container.ports:
+        found = {
+            one.port
+            for one in publications
+            if (one.owner, one.protocol) == (container.name, port.protocol)
+            and any(target.port == port.target for target in one.targets)
+            and port.host_ip in (None, one.host_ip)
+        }
+        if port.published is not None or not found:
+            continue
+        file, number = _holder(files, "containers", container.name), str(min(found))
+        if sum(one.number == port.number for one in container.ports) > 1:
+            file.refuse(path, f"the ports chosen for a range of container {container.name} make none")
+            return
+        host = "" if port.host_ip is None else f"[{port.host_ip}]:" if ":" in port.host_ip else f"{port.host_ip}:"
+        text = f"{host}{number}:{port.target}" + (f"/{port.protocol}" if port.protocol != "tcp" else "")
+        file.rewrite(path, port.number, text, {"published": number})
 
 
 def _pin_container(files: Sequence[Document], name: str, wanted: Mapping[str, Mapping[str, str]]) -> None:

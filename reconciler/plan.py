@@ -14,9 +14,12 @@ from . import resources
 from .resources import (
     CARRIED,
     HOST,
+    Accepts,
     Address,
     BridgeVlan,
     Delegated,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Key,
     Link,
@@ -24,8 +27,10 @@ from .resources import (
     Netns,
     NftTable,
     Port,
+    ResolvConf,
     Resource,
     Route,
+    Shaper,
     State,
     Sysctl,
     Wireguard,
@@ -212,7 +217,7 @@ def _cascade(
         elif isinstance(have, Address):
             flushed = have.link in taken_down and ":" in have.address
             _carry_along(key, have, gone, replaced, have.link if flushed else None)
-        elif isinstance(have, Delegated | Wireguard | WireguardPeer):
+        elif isinstance(have, Delegated | Wireguard | WireguardPeer | NftTable | Shaper):
             _carry_along(key, have, gone, replaced)
     bare = _without_ipv4(observed, gone)
     renamed = taken_down | {key.name for key, changed in updates.items() if "mac" in changed}
@@ -268,12 +273,15 @@ def _goes_with_another(observed: Resource, gone: set[Key]) -> bool:
 
     What is in a deleted namespace does: rolling back may bring the namespace back with all that was left in it.
     """
+    if isinstance(observed, NftTable) and observed.sandbox != HOST:
+        return observed.requires[0] in gone
     return isinstance(observed, CARRIED) and observed.link is not None and observed.requires[0] in gone
 
 
 _STAGES = (
-    *(NftTable, Sysctl, Netns, Link, Port, Wireguard, WireguardPeer),
-    *(BridgeVlan, FdbEntry, Address, Route, Neighbour, Delegated),
+    *(NftTable, Sysctl, Netns, Link, Accepts, Port, Wireguard, WireguardPeer),
+    *(BridgeVlan, Shaper, FdbEntry, Address, Route, Neighbour, Delegated),
+    *(DnsHosts, DnsServer, ResolvConf),
 )
 
 
@@ -305,6 +313,8 @@ def _place(resource: Resource, known: State, created: bool = False) -> tuple[obj
         case Address(link=link):
             holder = known.get(Key("link", link))
             return (_STAGES.index(Address), holder.inner[0] if isinstance(holder, Link) else HOST, 0, resource.key)
+        case NftTable(sandbox=sandbox) if sandbox != HOST:  # once a link there says that it may be there
+            return (_STAGES.index(Link) + 0.5, resource.key)
         case Route(sandbox="", link=None, destination=destination):  # what stops packets is there before what sends any
             return (_STAGES.index(Sysctl), False, destination)
         case Route(sandbox=sandbox):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import firewall
 from .resources import (
     FENCES,
     HALF_MADE,
+    HOST,
+    IFB,
     UPLINK,
     WIREGUARD,
     Address,
@@ -24,6 +26,7 @@ from .resources import (
     Port,
     Resource,
     Route,
+    Shaper,
     State,
     Wireguard,
     WireguardPeer,
@@ -32,6 +35,8 @@ from .resources import (
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
+
+    from .networks import Publication, Topology
 
 _ELEMENT = re.compile(r'(?:"[^"]*"|[^,"])+')
 
@@ -44,7 +49,10 @@ def retained(desired: State, observed: State) -> State:
     links = {
         resource.path
         for key, resource in observed.items()
-        if isinstance(resource, Link) and key not in desired and not resource.path.startswith(HALF_MADE)
+        if isinstance(resource, Link)
+        and key not in desired
+        and not resource.path.startswith(HALF_MADE)
+        and not (resource.path.endswith(IFB) and Key("link", resource.path.removesuffix(IFB)) in desired)
     }
 
     def stays(resource: Resource) -> bool:
@@ -53,10 +61,14 @@ def retained(desired: State, observed: State) -> State:
                 return path.removesuffix(UPLINK) in links
             case FdbEntry(link=path) | Neighbour(link=path) | Wireguard(link=path) | WireguardPeer(link=path):
                 return path in links
+            case Shaper(endpoint=path):
+                return path in links
             case Route(link=None, metric=metric, type="unicast") if metric in FENCES:
                 return any(path.endswith("#vtep") for path in links)
             case Route(link=None, metric=metric) if metric in FENCES:
                 return WIREGUARD in links
+            case NftTable(sandbox=sandbox) if sandbox != HOST:
+                return Key("netns", sandbox) not in desired
             case _:
                 return isinstance(resource, Netns | Delegated)
 
@@ -145,6 +157,35 @@ def retained_zones(project: str, kept: State, observed: State) -> Iterator[firew
             seal=_seal(observed, kept, link.path),
             allow=tuple(sorted(names[b] for a, b in opened if a == link.name != b and b in names)),
         )
+
+
+class Ports(NamedTuple):
+    """What is published if some containers stay, and a line for each port that is wanted by one that comes."""
+
+    publications: tuple[Publication, ...]
+    clashes: tuple[str, ...]
+
+
+def retained_ports(topology: Topology, kept: State, observed: State) -> Ports:
+    """Return what the topology publishes, and what the table does for containers that stay."""
+    table = observed.get(Key("nft", f"{firewall.FAMILY} {firewall.table_name(topology.project)}"))
+    there = {one.address.partition("/")[0] for one in kept.values() if isinstance(one, Address) and "/" in one.link}
+    if not there or not isinstance(table, NftTable) or "inet_service" not in table.text:
+        return Ports(topology.publications, ())
+    from .firewall.ports import order, published, summary
+
+    wanted = summary(topology.publications)
+    stay = [one for one in published(table.text) if there.issuperset(target.address for target in one.targets)]
+    clashes = [
+        f"port {one.port}/{one.protocol} of the host is wanted by {other.owner}, "
+        f"and --no-prune leaves it to {one.owner}"
+        for one in stay
+        for other in topology.publications
+        if (one.protocol, one.port, one.family) == (other.protocol, other.port, other.family)
+        and (None in (one.host_ip, other.host_ip) or one.host_ip == other.host_ip)
+    ]
+    stay = [one for one in stay if not {(one.protocol, one.host_ip, one.port, one.family)} & wanted.keys()]
+    return Ports(tuple(sorted((*topology.publications, *stay), key=order)), tuple(dict.fromkeys(clashes)))
 
 
 def _seal(observed: State, kept: State, path: str) -> firewall.Seal | None:

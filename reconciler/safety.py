@@ -10,14 +10,19 @@ from .plan import Change, Create, Delete, Plan, Update
 from .resources import (
     HOST,
     VLANS,
+    Accepts,
     Delegated,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Key,
     Link,
     Neighbour,
     NftTable,
     Port,
+    ResolvConf,
     Resource,
+    Shaper,
     State,
     Wireguard,
     differences,
@@ -39,6 +44,8 @@ def conflicts(plan: Plan, facts: Facts) -> Iterator[str]:
             wanted = [change.key, *_names(change.after), *_vnis(change.after)]
         else:
             wanted = _names(change.after) if {"name", "peer.name"} & set(change.fields) else []
+        if isinstance(change.after, Shaper) and isinstance(change, Update):  # the queue itself may be another's by now
+            wanted.append(change.key)
         if isinstance(change.after, Wireguard) and (isinstance(change, Create) or "listen_port" in change.fields):
             wanted.append(Key("udp", str(change.after.listen_port)))
         for key in wanted:
@@ -48,6 +55,10 @@ def conflicts(plan: Plan, facts: Facts) -> Iterator[str]:
         from .lowering import uplinks
 
         yield from uplinks.objections(plan.changes, facts)
+    if facts.listening:
+        from . import contested
+
+        yield from contested.objections(plan.changes, facts)
     if any(map(_is_about_uppers, plan.changes)):
         from .allocation import parents
 
@@ -90,10 +101,15 @@ def _words(key: Key) -> str:
         case Key("link", name):
             sandbox, _, interface = name.rpartition(" ")
             return f"interface name {interface} in {sandbox or 'the host'}"
+        case Key("shaper", path):
+            return f"the queue of {path}"
+        case Key("resolvconf", name):
+            return f"the resolv.conf of container {name}"
         case Key("netns", name):
             return f"the namespace of container {name}"
         case Key("nft", name):
-            return f"nft table {name}"
+            *inside, family, table = name.split(" ")
+            return f"nft table {family} {table}" + (f" in container {inside[0]}" if inside else "")
         case Key("route", name):
             sandbox, _, rest = name.partition(" ")
             return f"the route to {rest} in {sandbox or 'the host'}"
@@ -143,7 +159,7 @@ def excess(plan: Plan, networks: Sequence[str], observed: State) -> Iterator[str
 
 
 def _is_endpoint(resource: Resource) -> bool:
-    return isinstance(resource, Link | Delegated) and "/" in resource.path
+    return isinstance(resource, Link | Delegated) and "/" in resource.path and "#" not in resource.path
 
 
 def protected(plan: Plan, networks: Iterable[str]) -> Iterator[str]:
@@ -182,10 +198,18 @@ def _is_network_wide(before: Link | Delegated, made: Mapping[Key, Resource]) -> 
 def is_disruptive(change: Change) -> bool:
     """Whether traffic that flows now is cut, if only for a moment: what exists is taken away or gets another name."""
     match change:
-        case Delete(before=NftTable()) | Create(replaces=False):
+        case Delete(before=NftTable() | Accepts() | Shaper() | Link(kind="ifb")) | Create(replaces=False):
             return False
         case Delete(before=FdbEntry() | Neighbour(), replaced=False):
             return False  # who was there is gone
+        case Delete(before=DnsHosts() | DnsServer() | ResolvConf()):
+            return False
+        case Update(after=DnsHosts() | DnsServer() | ResolvConf()):
+            return False
+        case Update(before=NftTable(text=old), after=NftTable(text=new)):
+            from . import contested
+
+            return contested.cuts(old, new)
         case Update(before=before, fields=fields):
             if {"name", "mac", "peer.name", "peer.mac", "options.vlan_filtering"} & set(fields):
                 return True

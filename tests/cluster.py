@@ -20,7 +20,10 @@ NAMES = ("one", "two", "three")
 WORLD_IPV4, WORLD_IPV6 = "198.51.100.9", "2001:db8:9::9"
 """Addresses that are outside for every host (RFC 5737, RFC 3849)."""
 
-_HOLD = "mount -t tmpfs tmpfs /run && mkdir /run/netns && mount -t sysfs sysfs /sys && ip link set lo up && echo ready"
+_HOLD = (
+    "mount -t tmpfs tmpfs /run && mkdir /run/netns && mkdir -p /etc/netns && mount -t tmpfs tmpfs /etc/netns"
+    " && mount -t sysfs sysfs /sys && ip link set lo up && echo ready"
+)
 
 
 @dataclass

@@ -24,6 +24,7 @@ class Feature(NamedTuple):
 
 FEATURES = {
     "dummy": Feature("dummy links", "probe type dummy"),
+    "ifb": Feature("ifb links", "probe type ifb"),
     "ipvlan": Feature("ipvlan", "probe link parent type ipvlan mode l2"),
     "vlan": Feature("VLAN links", "probe link parent type vlan id 5"),
     # a kernel without it takes the setting, and does nothing

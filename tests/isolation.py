@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CLONE_FS = 0x00000200
@@ -27,7 +27,7 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 """linux/mount.h"""
 
-NEEDED = ("ip", "nft", "ping", "nsenter", "unshare")
+NEEDED = ("ip", "nft", "ping", "nsenter", "unshare", "dnsmasq")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -59,11 +59,14 @@ def isolated() -> Iterator[None]:
         _mount("tmpfs", "/run", "tmpfs")
         _mount("sysfs", "/sys", "sysfs")
         Path("/run/netns").mkdir()
+        with suppress(OSError):  # namespaces' own files, of which a read-only machine has none
+            Path("/etc/netns").mkdir(exist_ok=True)
+            _mount("tmpfs", "/etc/netns", "tmpfs")
         loopback_up()
         yield
     finally:
         if os.getpid() == here:  # a child forked in the block must not kill its parent's host
-            _kill_inhabitants()
+            kill_inhabitants(os.readlink("/proc/thread-self/ns/mnt"))
             _check(_libc.setns(net, CLONE_NEWNET), "setns")
             _check(_libc.unshare(CLONE_FS), "unshare")  # setns refuses a mount namespace to threads that share theirs
             _check(_libc.setns(mnt, CLONE_NEWNS), "setns")
@@ -112,14 +115,13 @@ def loopback_up() -> None:
         _check(_libc.ioctl(handle.fileno(), siocsifflags, request), "lo up")
 
 
-def _kill_inhabitants() -> None:
-    """Kill whoever lives in the caller's mount namespace, the caller aside, and see them end."""
-    mine = os.readlink("/proc/thread-self/ns/mnt")
+def kill_inhabitants(namespace: str) -> None:
+    """Kill whoever lives in a mount namespace ("mnt:[4026531841]"), the caller aside, and see them end."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if os.readlink(entry / "ns/mnt") == mine:
+            if os.readlink(entry / "ns/mnt") == namespace:
                 _kill(int(entry.name))
         except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended by itself; it is none of ours
             continue

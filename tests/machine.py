@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .flow import Flow, flow
-from .isolation import inside, isolated, loopback_up
+from .isolation import inside, isolated, kill_inhabitants, loopback_up
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -300,8 +300,17 @@ def machine() -> Iterator[Machine]:
             yield new
         finally:
             for process in new.processes:
+                _clear(process)
                 process.kill()
                 process.communicate(timeout=10)
+
+
+def _clear(process: subprocess.Popen[str]) -> None:
+    """Kill what else lives in the mount namespace of a process that has its own: a host within the host."""
+    with suppress(OSError):
+        theirs = os.readlink(f"/proc/{process.pid}/ns/mnt")
+        if theirs != os.readlink("/proc/thread-self/ns/mnt"):
+            kill_inhabitants(theirs)
 
 
 def _answered(process: subprocess.Popen[str], deadline: float) -> bool:

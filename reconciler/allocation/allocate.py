@@ -13,7 +13,7 @@ from ..errors import HostLacks, ManifestError, Problem
 from ..host import Observation
 from ..lowering.addressing import DEFAULT_METRIC
 from ..manifest.model import ContainerSpec, EndpointSpec, Manifest
-from ..networks import Endpoint, Network, StaticRoute, Topology
+from ..networks import Endpoint, Network, Publication, Service, StaticRoute, Topology
 from ..resources import HALF_MADE, HOST, Delegated, Key, Link, Netns, State
 from . import ipam
 from .ipam import BITS
@@ -30,7 +30,17 @@ def allocate(manifest: Manifest, observation: Observation) -> Topology:
     settled = segments(manifest, observation)
     problems = [*settled.problems, *_misplaced(manifest, observation, settled.networks)]
     problems += _doubly_the_hosts(manifest, observation, settled.networks)
-    addresses = _addresses(manifest, settled.networks, problems)
+    if observation.facts.together:
+        from . import together
+
+        problems += together.conflicts(manifest, observation.facts.together)
+    vips: Mapping[str, Sequence[tuple[int, int]]] = {}
+    if manifest.services:
+        from . import services
+
+        spanning = {name: one.traits.span is not None for name, one in settled.networks.items()}
+        vips = services.held(manifest, observation.state, spanning)
+    addresses = _addresses(manifest, settled.networks, problems, vips)
     macs = Macs(manifest, settled.networks)
     endpoints = list(_endpoints(manifest, observation, settled.networks, addresses, macs, problems))
     tunnel = None
@@ -43,6 +53,8 @@ def allocate(manifest: Manifest, observation: Observation) -> Topology:
     if problems:
         raise ManifestError(problems, manifest.sources)
     facts = observation.facts
+    unsure = [f"container {name} is taken to be where its endpoints are: {why}" for name, why in facts.unsure.items()]
+    settled.notes.extend(sorted(unsure))
     networks = list(_networks(manifest, observation, settled.networks, endpoints, addresses))
     if any(one.traits.span for one in settled.networks.values()):
         from .spread import spread
@@ -51,6 +63,24 @@ def allocate(manifest: Manifest, observation: Observation) -> Topology:
         networks = list(spread(networks, manifest, settled.networks, known, macs, facts))
         if tunnel:
             networks = list(tunnels.through(networks, manifest, tunnel))
+    found: list[Service] = []
+    if manifest.services:
+        known = {key: tuple(one.address for one in placed) for key, placed in addresses.items()}
+        found = list(services.settled(manifest, networks, known))
+        settled.notes.extend(services.remarks(found))
+    names = None
+    if manifest.named:
+        from . import names as naming
+
+        names = naming.settled(manifest, networks, found, observation)
+        settled.notes.extend(naming.remarks(manifest, networks))
+    publications: tuple[Publication, ...] = ()
+    served = list(services.publications(manifest, found, networks)) if found else []
+    if served or any(container.ports for container in manifest.containers_here.values()):
+        from . import publishing
+
+        publications = publishing.publications(manifest, observation, networks, served)
+        settled.notes.extend(publishing.remarks(publications, facts))
     return Topology(
         project=manifest.project,
         sandboxes=tuple(
@@ -61,6 +91,10 @@ def allocate(manifest: Manifest, observation: Observation) -> Topology:
         networks=tuple(networks),
         pending={name: why for name, why in facts.pending.items() if name in manifest.containers},
         notes=tuple(settled.notes),
+        publications=publications,
+        services=tuple(found),
+        names=names,
+        coexist=manifest.coexist,
     )
 
 
@@ -104,7 +138,10 @@ class _Placed(NamedTuple):
 
 
 def _addresses(
-    manifest: Manifest, networks: Mapping[str, Segment], problems: list[Problem]
+    manifest: Manifest,
+    networks: Mapping[str, Segment],
+    problems: list[Problem],
+    vips: Mapping[str, Sequence[tuple[int, int]]],
 ) -> dict[tuple[str, str], list[_Placed]]:
     """Return the addresses of each endpoint by container and network, IPv4 first, pinned ones before dynamic ones."""
     members: dict[str, list[EndpointSpec]] = {name: [] for name in networks}
@@ -115,6 +152,8 @@ def _addresses(
                 members[endpoint.network].append(endpoint)
     for name, network in networks.items():
         members[name] += _host(network)
+    for service in _holders(manifest, networks):
+        members[service.network].append(service)
     result: dict[tuple[str, str], list[_Placed]] = {
         (endpoint.container, name): [] for name, endpoints in members.items() for endpoint in endpoints
     }
@@ -122,10 +161,18 @@ def _addresses(
         pinned = _pinned(manifest, network, members[name], problems)
         for family in (4, 6):
             able = [one for one in members[name] if one.container != HOST or not one.addresses]
-            dynamic = _dynamic(manifest, network, family, able, pinned[family], problems)
+            dynamic = _dynamic(manifest, network, family, able, pinned[family], problems, vips)
             for holder, place in (*pinned[family], *dynamic):
                 result[holder, name].append(place)
     return result
+
+
+def _holders(manifest: Manifest, networks: Mapping[str, Segment]) -> Iterator[EndpointSpec]:
+    """Yield the services as members of their networks, each to have virtual IPs, and hosts where these need some."""
+    if manifest.services:
+        from .services import holders
+
+        yield from holders(manifest, {name: one.traits.span is not None for name, one in networks.items()})
 
 
 def _host(network: Segment) -> Iterator[EndpointSpec]:
@@ -167,7 +214,9 @@ def _pinned(
             family, value = ipam.address(address)
             room = network.room_of(family, value)
             position = ("containers", endpoint.container, "networks", endpoint.network, f"ipv{family}_address")
-            if endpoint.container == HOST:
+            if service := _service(endpoint.container):
+                position = ("services", service, "vip", "", "")
+            elif endpoint.container == HOST:
                 position = ("networks", endpoint.network, "driver_opts", "host_access", "")
             if room is None:
                 subnets = ", ".join(str(room.prefix) for room in network.rooms if room.prefix.family == family)
@@ -198,6 +247,7 @@ def _dynamic(
     members: Sequence[EndpointSpec],
     pinned: Sequence[tuple[str, _Placed]],
     problems: list[Problem],
+    vips: Mapping[str, Sequence[tuple[int, int]]],
 ) -> Iterator[tuple[str, _Placed]]:
     """Yield an address of the family for each container that has none pinned; exhaustion is a problem."""
     rooms = [room for room in network.rooms if room.prefix.family == family]
@@ -206,6 +256,8 @@ def _dynamic(
     fixed = {container for container, _ in pinned}
     present = {endpoint.container for endpoint in members}
     held = network.held(family)
+    for name in present & vips.keys():
+        held[name] = [value for one, value in vips[name] if one == family]
     wanting = {name: held.get(name, ()) for name in present if name not in fixed}
     reserved = {ipam.address(place.address)[1] for _, place in pinned}
     found = ipam.places(
@@ -229,7 +281,18 @@ def _dynamic(
         )
 
 
+def _service(holder: str) -> str | None:
+    """Return the service that holds an address, None for any other holder."""
+    if " " not in holder:
+        return None
+    from .services import service_of
+
+    return service_of(holder)
+
+
 def _who(holder: str) -> str:
+    if " " in holder:
+        return holder
     return "the host" if holder == HOST else f"container {holder}"
 
 
@@ -244,9 +307,18 @@ def _endpoints(
     """Yield the endpoints of all containers, in the order of the containers' names."""
     leaving = _leaving(manifest, observation.state)
     with_routes = any(network.spec.routes for network in networks.values())
+    given: dict[str, Sequence[str]] = {}
     for name, container in sorted(manifest.containers_here.items()):
-        interfaces = _interfaces(container, observation, leaving.get(name, ()))
-        ways_out = _ways_out(container, networks, addresses)
+        others = [one for one in observation.facts.together.get(name, ()) if one != name]
+        reserved = [*leaving.get(name, ())]
+        if others:
+            from . import together
+
+            reserved += together.names_of(others, manifest, observation.state, given)
+            reserved += (link for one in others for link in leaving.get(one, ()))
+        interfaces = _interfaces(container, observation, reserved)
+        given[name] = [*interfaces.values()]
+        ways_out = _ways_out(container, networks, addresses, [manifest.containers[one] for one in others])
         if with_routes:
             problems += _without_doubles(manifest, container, networks, ways_out)
         for spec in container.endpoints:
@@ -261,9 +333,17 @@ def _endpoints(
                 if network.traits.addressed
                 else spec.addresses,
                 routes=(*ways_out.get(spec.network, ()), *_across(placed), *_by_others(network.spec.routes, placed)),
-                sysctls=spec.sysctls,
+                sysctls=_sysctls(container, spec, placed),
                 driver_opts=spec.driver_opts,
+                bandwidth=spec.bandwidth,
             )
+
+
+def _sysctls(container: ContainerSpec, spec: EndpointSpec, placed: Sequence[_Placed]) -> Mapping[str, str]:
+    """Return the settings of an endpoint. Docker turns IPv6 off for every link that comes into a container of its."""
+    if container.sandbox.is_anothers and any(":" in one.address for one in placed):
+        return {**spec.sysctls, "ipv6.conf.disable_ipv6": "0"}
+    return spec.sysctls
 
 
 def _across(placed: Sequence[_Placed]) -> Iterator[StaticRoute]:
@@ -325,16 +405,25 @@ def _interfaces(container: ContainerSpec, observation: Observation, leaving: Seq
 
 
 def _ways_out(
-    container: ContainerSpec, networks: Mapping[str, Segment], addresses: Mapping[tuple[str, str], Sequence[_Placed]]
+    container: ContainerSpec,
+    networks: Mapping[str, Segment],
+    addresses: Mapping[tuple[str, str], Sequence[_Placed]],
+    others: Sequence[ContainerSpec],
 ) -> dict[str, tuple[StaticRoute, ...]]:
-    """Return the default routes by network: one per family, over the network that stands first for it."""
+    """Return the default routes by network: one per family, over the network that stands first for it.
+
+    `others` are in the same namespace: where one of their networks stands first, the container adds none.
+    """
     result: dict[str, tuple[StaticRoute, ...]] = {}
     families: set[int] = set()
-    for end in sorted(container.endpoints, key=lambda end: (-end.gw_priority, end.network)):
-        for placed in addresses[container.name, end.network]:
+    ends = [end for one in (container, *others) for end in one.endpoints]
+    for end in sorted(ends, key=lambda end: (-end.gw_priority, end.network, end.container)):
+        for placed in addresses[end.container, end.network]:
             route, family = placed.room.way_out, placed.room.prefix.family
-            if route and family not in families:
-                families.add(family)
+            if not route or family in families:
+                continue
+            families.add(family)
+            if end.container == container.name:
                 result[end.network] = (*result.get(end.network, ()), route)
     return result
 

@@ -11,6 +11,7 @@ from ..networks import Network, Node, Remote
 from .ipam import Prefix, address, prefix
 from .macs import Macs
 from .segments import Segment
+from .services import host_holder
 from .spanning import underlay, vnis
 
 
@@ -35,7 +36,10 @@ def spread(
         if name not in numbers:
             yield network
             continue
-        nodes = [_node(host, segments[name], near) for _, host in sorted(manifest.hosts.items())]
+        nodes = [
+            _node(host, segments[name], near)._replace(own=tuple(addresses.get((host_holder(host.name), name), ())))
+            for _, host in sorted(manifest.hosts.items())
+        ]
         yield replace(
             network,
             options={**network.options, "vni": numbers[name]},

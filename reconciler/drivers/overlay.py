@@ -25,7 +25,7 @@ from ..lowering.bridging import OPTIONS as COMMON
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import vxlan_name
 from ..networks import Network, Node
-from ..resources import HOST, WIREGUARD, FdbEntry, Link, Neighbour, Option, Resource
+from ..resources import HOST, WIREGUARD, Address, FdbEntry, Link, Neighbour, Option, Resource
 from . import Complaint, Span, Traits
 
 SUMMARY = "one network on several hosts, in VXLAN packets between them; each host is the gateway of its containers"
@@ -123,6 +123,13 @@ def _bridged(network: Network) -> Iterator[Resource]:
         yield FdbEntry(path, one.mac, one.via)
         for address in one.addresses:
             yield Neighbour(network.name, address, one.mac)
+    if network.node:
+        yield from (Address(network.name, f"{one}/{128 if ':' in one else 32}") for one in network.node.own)
+    for node in network.nodes:
+        mac = shares.vtep_mac(network, node)
+        if node.own:
+            yield FdbEntry(path, mac, node.address)
+        yield from (Neighbour(network.name, one, mac) for one in node.own)
     for node in network.nodes if flood else ():
         yield FdbEntry(path, FdbEntry.FLOOD, node.address, bridged=False)
 

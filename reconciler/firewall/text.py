@@ -12,6 +12,7 @@ from ..resources import ALIAS, NftTable
 FAMILY = "inet"
 
 HOOKS = {
+    "arriving": "type filter hook prerouting priority raw; policy accept;",
     "forward": "type filter hook forward priority filter; policy accept;",
     "postrouting": "type nat hook postrouting priority srcnat; policy accept;",
     "prerouting": "type nat hook prerouting priority dstnat; policy accept;",

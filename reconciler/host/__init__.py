@@ -20,12 +20,37 @@ from ..resources import Key, Option, State
 VLAN_FILTERING = "bridge vlan_filtering"
 """What a kernel may lack though it makes bridges (see `Host.lacking`)."""
 
+SHAPING = "traffic shaping"
+"""What a kernel may lack: the queue tbf, the filter u32, the action mirred."""
+
+
+class Listener(NamedTuple):
+    """A port of the host that is taken: `address` is "0.0.0.0" or "::" for all of a family.
+
+    `who` has it, in words: "nginx (process 4242)", "container web of project shop".
+    """
+
+    protocol: str
+    address: str
+    port: int
+    who: str
+
 
 class Scope(NamedTuple):
-    """What to observe: one project, and where the manifest says that its containers are."""
+    """What to observe: one project, and where the manifest says that its containers are.
+
+    `shaped`: it says of some how fast they may be, so that queues matter that are somebody else's. `publishes`: it says
+    which ports of the host lead to them, these protocols and ports among others, so that it matters who has them.
+    `named`: they find each other by name, so that it matters who listens on the host. `docker`: it says
+    `coexist: docker`.
+    """
 
     project: str
     sandboxes: Mapping[str, SandboxRef]
+    shaped: bool = False
+    named: bool = False
+    publishes: frozenset[tuple[str, int]] | None = None
+    docker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +95,19 @@ class Facts:
     - `routes` are the prefixes in the host's main table, default routes and those over this project's links left out;
       `nameservers` those of its resolver.
     - `pending` says why a container has no namespace yet; `in_host` names those whose sandbox is the host's own.
+    - `unsure` says of containers whose runtime does not know them to run, or can't be asked, why; they are taken to be
+      in the namespace that their endpoints are in. `together` are, by container, all those in its namespace, where it
+      is not alone.
     - `taken` says what stands where something of ours might have to go, in words ("a bridge that netapply did not
       make"). Keys are those of resources, but for links, which are keyed by sandbox and interface name:
       Key("link", "web eth0"), in the host's namespace Key("link", " br0").
+    - `docker` are the families (4, 6) in which Docker has a chain DOCKER-USER, if somebody wants to know.
     - `uppers` are others' links on the host's, those that stand on the project's own among them.
     - `guard` are the links among which the host's guard table drops forwarding, by family (4, 6).
+    - `busy_ports` are those that somebody listens on, by TCP or UDP, where the scope says that it matters.
+    - `listening` are the ports that are taken, by processes or by other projects, where the scope says that it matters.
+      `ephemeral` are the first and the last of those that the host takes for connections of its own.
+    - `resolv_confs` are the containers for which a runtime keeps a resolv.conf that netapply may write.
     - `accept_ra` are the links that take router advertisements and would stop to once IPv6 forwarding is on.
     """
 
@@ -90,6 +123,30 @@ class Facts:
     accept_ra: tuple[str, ...] = ()
     guard: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     uppers: tuple[Upper, ...] = ()
+    docker: frozenset[int] = frozenset()
+    busy_ports: frozenset[int] = frozenset()
+    resolv_confs: frozenset[str] = frozenset()
+    listening: tuple[Listener, ...] = ()
+    ephemeral: tuple[int, int] = (32768, 60999)
+    unsure: Mapping[str, str] = field(default_factory=dict)
+    together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Filter(NamedTuple):
+    """A base chain of somebody else's that packets pass which come in ("input") or are forwarded ("forward").
+
+    `family` is ip, ip6 or inet, `text` its whole table as nft lists it. `legacy`: it is of the iptables of old, and the
+    text is what `iptables -S` prints.
+    """
+
+    family: str
+    table: str
+    chain: str
+    hook: str
+    priority: int
+    policy: str
+    text: str = ""
+    legacy: bool = False
 
 
 class Observation(NamedTuple):
@@ -125,8 +182,11 @@ class Host(Protocol):
     def lacking(self, kinds: Collection[str]) -> Collection[str]:
         """Return those kinds of link that the kernel can't make, by trying. Changes nothing. Raises as `observe`.
 
-        VLAN_FILTERING may be among them: whether bridges can filter VLANs.
+        VLAN_FILTERING may be among them: whether bridges can filter VLANs; and SHAPING.
         """
+
+    def filters(self) -> Sequence[Filter]:
+        """Return the base chains of others that packets of networks pass. Changes nothing. Raises as `observe` does."""
 
     def make_key(self, path: str) -> bool:
         """Make a file with a private key of WireGuard, for root alone; False where there is a file already.

@@ -15,9 +15,12 @@ from ..resources import (
     HOST,
     LINK_GROUP,
     WIREGUARD,
+    Accepts,
     Address,
     BridgeVlan,
     Delegated,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Key,
     Link,
@@ -25,8 +28,10 @@ from ..resources import (
     Netns,
     NftTable,
     Port,
+    ResolvConf,
     Resource,
     Route,
+    Shaper,
     Sysctl,
     Wireguard,
     WireguardPeer,
@@ -119,6 +124,22 @@ def _kind(change: Change) -> str:
             return "way"
         case Create(after=Wireguard() | WireguardPeer()) | Update(after=Wireguard() | WireguardPeer()):
             return "tunnel"
+        case (
+            Create(after=DnsHosts() | DnsServer() | ResolvConf())
+            | Update(after=DnsHosts() | DnsServer() | ResolvConf())
+            | Delete(before=DnsHosts() | DnsServer() | ResolvConf())
+        ):
+            return "names"
+        case Create(after=Shaper()) | Update(after=Shaper()):
+            return "shape"
+        case Delete(before=Shaper()):
+            return "unshape"
+        case (
+            Create(after=NftTable(sandbox=sandbox))
+            | Update(after=NftTable(sandbox=sandbox))
+            | Delete(before=NftTable(sandbox=sandbox))
+        ) if sandbox != HOST:
+            return "table"
         case _:
             return "alone"
 
@@ -151,14 +172,26 @@ def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runne
             from . import wireguard
 
             return wireguard.make(batch, inventory, runner)
+        case Create(after=Shaper()) | Update(after=Shaper()) | Delete(before=Shaper()):
+            from . import shaping
+
+            return shaping.make(batch, inventory, runner)
         case Create(after=Delegated()) | Update(after=Delegated()) | Delete(before=Delegated()):
             from .delegates import jobs
 
             return jobs.apply(batch, inventory, runner)
+        case _ if _kind(batch[0]) == "names":
+            from .dns import jobs as names
+
+            return names.apply(batch, inventory, runner.trap)
+        case _ if _kind(batch[0]) == "table":
+            from . import tables
+
+            return tables.make(batch, runner)
         case (
-            Create(after=Sysctl() | NftTable())
-            | Update(after=Sysctl() | NftTable())
-            | Delete(before=Sysctl() | NftTable())
+            Create(after=Sysctl() | NftTable() | Accepts())
+            | Update(after=Sysctl() | NftTable() | Accepts())
+            | Delete(before=Sysctl() | NftTable() | Accepts())
         ):
             return [_set_on_host(change, inventory, runner) for change in batch]
         case _:
@@ -266,16 +299,25 @@ def _set_on_host(change: Change, inventory: Inventory, runner: Runner) -> _Outco
     resource: Resource = change.before if isinstance(change, Delete) else change.after
     try:
         match change, resource:
+            case _, NftTable() as table if table.name != GUARD_TABLE:
+                from . import publishing
+
+                with runner.inside(HOST) as door:
+                    publishing.write(change, door, runner.trap)
             case Delete(), NftTable(family=family, name=name):
                 runner.trap(f"delete nft table {name}")
-                if name == GUARD_TABLE:
-                    guarding.forget(inventory.host)
+                guarding.forget(inventory.host)
                 nft.delete(family, name)
             case _, NftTable(family=family, name=name, text=text):
                 runner.trap(f"write nft table {name}")
-                if name == GUARD_TABLE:
-                    guarding.remember(inventory.host, text)
+                guarding.remember(inventory.host, text)
                 nft.replace(family, name, text)
+            case _, Accepts() as accepts:
+                from . import coexistence
+
+                runner.trap(f"write rules of {accepts.name}")
+                wanted = () if isinstance(change, Delete) else accepts.rules
+                coexistence.accept(inventory.project, Accepts(accepts.family, wanted))
             case Delete(), Sysctl(name=name):
                 return OperationFailed(f"setting {name} can't be taken away (EOPNOTSUPP)", errno.EOPNOTSUPP)
             case _, Sysctl(name=name, value=value):

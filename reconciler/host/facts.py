@@ -56,6 +56,13 @@ def facts(view: View, texts: Mapping[str, str], taken: Mapping[Key, str]) -> Fac
         ),
         guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
         uppers=tuple(_uppers(view)),
+        unsure=view.unsure,
+        together={
+            container: tuple(sorted(look.containers))
+            for look in view.looks.others
+            if len(look.containers) > 1
+            for container in look.containers
+        },
     )
 
 

@@ -19,17 +19,22 @@ from ..resources import (
     ROUTE_PROTOCOL,
     UPLINK,
     VLANS,
+    Accepts,
     Address,
     BridgeVlan,
     Delegated,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Link,
     Neighbour,
     Netns,
     NftTable,
     Port,
+    ResolvConf,
     Resource,
     Route,
+    Shaper,
     State,
     Sysctl,
     Wireguard,
@@ -38,9 +43,10 @@ from ..resources import (
     value_of,
     within,
 )
-from . import Observation, Result, Scope, fake_neighbours, fake_wireguard
+from . import Filter, Listener, Observation, Result, Scope, fake_neighbours, fake_shaping, fake_wireguard, listeners
 from .fake_kernel import Kernel
 from .fake_links import Device, Hop, Space, refuse
+from .fake_names import Files
 from .fake_plugins import Plugins
 from .fake_view import View
 
@@ -51,7 +57,7 @@ class FakeHost:
     `trap` is called ahead of every single operation with words for it, and may raise OSError, which then is what the
     kernel answers. A change can take several operations. Up to `batch` changes are made before the first one's result
     is known. `writes` counts the changes that were made. `locked`: somebody else holds the lock. `keys` are the public
-    keys of the private ones in files.
+    keys of the private ones in files. `listening` is who has ports of the host, other projects aside.
     """
 
     def __init__(self, trap: Callable[[str], None] | None = None, batch: int = 1) -> None:
@@ -59,11 +65,13 @@ class FakeHost:
         self.kernel.host.devices["lo"].up = True
         self.kernel.before = lambda: self.trap(self._doing) if self.trap else None
         self.plugins = Plugins()
+        self.names = Files()
         self.trap = trap
         self.batch = batch
         self.writes = 0
         self.locked = False
         self.nameservers: tuple[str, ...] = ()
+        self.listening: list[Listener] = []
         self.keys: dict[str, str] = {}
         self._kept_keys: dict[str, str] = {}
         self._doing = ""
@@ -72,8 +80,15 @@ class FakeHost:
 
     def observe(self, scope: Scope) -> Observation:
         self._view = View(self.kernel, scope)
-        found = [*self._view.resources(), *self.plugins.seen(self._view)]
-        return Observation(state(found), self._view.facts(self.nameservers))
+        found = [*self._view.resources(), *self.plugins.seen(self._view), *self.names.seen(self._view)]
+        facts = self._view.facts(self.nameservers)
+        facts = replace(facts, taken={**facts.taken, **self.names.taken(self._view)})
+        if scope.publishes is not None:
+            others = listeners.of_projects(scope.project, self.kernel.tables.values())
+            facts = replace(facts, listening=(*self.listening, *others))
+        if scope.named:
+            facts = replace(facts, busy_ports=self.names.busy_ports())
+        return Observation(state(found), facts)
 
     def addresses(self) -> frozenset[str]:
         links = self.kernel.host.devices.values()
@@ -81,10 +96,13 @@ class FakeHost:
 
     def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
         view = View(self.kernel, scope)
-        return within(state([*view.resources(), *self.plugins.seen(view)]), containers)
+        return within(state([*view.resources(), *self.plugins.seen(view), *self.names.seen(view)]), containers)
 
     def lacking(self, kinds: Collection[str]) -> Collection[str]:
         return [kind for kind in kinds if kind in self.kernel.lacks]
+
+    def filters(self) -> Sequence[Filter]:
+        return self.kernel.filters
 
     def make_key(self, path: str) -> bool:
         return fake_wireguard.make_key(self.keys, path)
@@ -138,8 +156,15 @@ class FakeHost:
             **{label: _contents(space, labels) for label, space in named.items()},
             **held,
             "plugins": self.plugins.snapshot(labels),
+            "names": self.names.snapshot(),
             "sysctls": dict(self.kernel.sysctls),
             "tables": dict(self.kernel.tables),
+            "tables in sandboxes": {
+                label: dict(space.tables)
+                for label, space in named.items()
+                if space.tables and space is not self.kernel.host
+            },
+            "docker": {family: dict(rules) for family, rules in self.kernel.docker.items()},
         }
 
     # Acting
@@ -161,6 +186,22 @@ class FakeHost:
                 self.plugins.update(self._view, after, self.kernel.before)
             case Delete(before=Delegated() as before):
                 self.plugins.delete(self._view, before, self.kernel.before)
+            case Create(after=Accepts() as accepts) | Update(after=Accepts() as accepts):
+                self.kernel.accept(self._view.project, accepts.family, accepts.rules)
+            case Delete(before=Accepts() as accepts):
+                self.kernel.accept(self._view.project, accepts.family, ())
+            case Create(after=Shaper() as shaper):
+                fake_shaping.change(self.kernel, self._device, shaper, ("rate", "redirect"))
+            case Update(after=Shaper() as shaper, fields=fields):
+                fake_shaping.change(self.kernel, self._device, shaper, fields)
+            case Delete(before=Shaper() as shaper):
+                fake_shaping.remove(self.kernel, self._device, shaper)
+            case Create(after=DnsHosts() | DnsServer() | ResolvConf() as after):
+                self.names.create(self._view, after, self.kernel.before)
+            case Update(after=DnsHosts() | DnsServer() | ResolvConf() as after):
+                self.names.update(self._view, after, self.kernel.before)
+            case Delete(before=DnsHosts() | DnsServer() | ResolvConf() as before):
+                self.names.delete(self._view, before, self.kernel.before)
             case Create(after=after):
                 self._create(after)
             case Update(after=after, fields=fields):
@@ -198,10 +239,10 @@ class FakeHost:
             case Sysctl(name=name, value=value):
                 with _existing(name):
                     kernel.write_sysctl(name, value)
-            case NftTable(family=family, name=name, text=text):
-                if (family, name) in kernel.tables:
+            case NftTable(family=family, name=name, text=text, sandbox=sandbox):
+                if (family, name) in self._place(sandbox).tables:
                     raise refuse(errno.EEXIST)
-                kernel.load_table(family, name, _listed(text))
+                kernel.load_table(self._place(sandbox), family, name, _listed(text))
 
     def _create_namespace(self, after: Netns) -> None:
         kind, _, name = after.reference.partition(":")
@@ -282,10 +323,10 @@ class FakeHost:
             case Sysctl(name=name, value=value):
                 with _existing(name):
                     self.kernel.write_sysctl(name, value)
-            case NftTable(family=family, name=name, text=text):
-                if (family, name) not in self.kernel.tables:
+            case NftTable(family=family, name=name, text=text, sandbox=sandbox):
+                if (family, name) not in self._place(sandbox).tables:
                     raise refuse(errno.ENOENT)
-                self.kernel.load_table(family, name, _listed(text))
+                self.kernel.load_table(self._place(sandbox), family, name, _listed(text))
             case _:
                 raise refuse(errno.EOPNOTSUPP)
 
@@ -373,8 +414,8 @@ class FakeHost:
                 self.kernel.remove_address(self._carrier(path), address)
             case Route():
                 self.kernel.remove_route(self._place(before.sandbox), before.destination, before.metric)
-            case NftTable(family=family, name=name):
-                self.kernel.remove_table(family, name)
+            case NftTable(family=family, name=name, sandbox=sandbox):
+                self.kernel.remove_table(self._place(sandbox), family, name)
             case Sysctl():
                 raise refuse(errno.EOPNOTSUPP)
 
@@ -431,6 +472,7 @@ def _contents(space: Space, labels: Mapping[int, str]) -> object:
             *(dict(one.options), dict(one.port), dict(one.vlans), one.ipv6, dict(one.addresses), dict(one.sysctls)),
             *(dict(one.fdb), set(one.static), dict(one.neighbours)),
             *(one.public_key, one.port_number, dict(one.peers)),
+            *(one.queue, one.foreign_queue, one.filtered, name(one.redirected)),
             *(one.group, one.alias, one.tags),
         )
         for one in space.devices.values()

@@ -13,16 +13,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from ..resources import Option
-from . import fake_rules, fake_uppers
+from . import Filter, fake_rules, fake_uppers
 from .fake_links import IPV6_MIN_MTU, KINDS, OPTIONS, PORT, SETTINGS, Device, Hop, Space, refuse
 
 
 class Kernel:
     """Namespaces and all that is in them. Whatever is refused is an OSError.
 
-    `names` are the bound namespaces (/run/netns), `pids` those of processes. `before` is called ahead of every write,
-    and may raise. `live_rename`: links that are up can be renamed (since Linux 6.2). `lacks` are kinds of link that it
-    can't make. `sysctls` and `tables` (by family and name) are the host's.
+    `names` are the bound namespaces (/run/netns), `pids` those of processes. `runtimes` are the containers of
+    runtimes as a manifest names them ("docker:web"), with their processes, 0 for one that does not run. `before` is
+    called ahead of every write, and may raise. `live_rename`: links that are up can be renamed (since Linux 6.2).
+    `lacks` are kinds of link that it can't make. `docker` are the families in which Docker has a chain for others, with
+    each project's rules there, `filters` the base chains of others. `sysctls` and `tables` (by family and name) are the
+    host's.
     """
 
     def __init__(self) -> None:
@@ -31,11 +34,14 @@ class Kernel:
         self.lacks: set[str] = set()
         self.names: dict[str, Space] = {}
         self.pids: dict[int, Space] = {}
+        self.runtimes: dict[str, int] = {}
         self.sysctls = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
-        self.tables: dict[tuple[str, str], str] = {}
+        self.docker: dict[int, dict[str, tuple[str, ...]]] = {}
+        self.filters: list[Filter] = []
         self._numbers = 0
         self._spaces: list[Space] = []
         self.host = self.space()
+        self.tables = self.host.tables
 
     # Namespaces
 
@@ -319,18 +325,27 @@ class Kernel:
             raise refuse(errno.ENOENT)
         self.sysctls[name] = value
 
-    def load_table(self, family: str, name: str, text: str) -> None:
+    def load_table(self, space: Space, family: str, name: str, text: str) -> None:
         """Replace the table by `text`, in one transaction."""
         self.before()
         if not text.startswith(f"table {family} {name} {{") or text.count("{") != text.count("}"):
             raise refuse(errno.EINVAL)
-        self.tables[family, name] = text
+        space.tables[family, name] = text
 
-    def remove_table(self, family: str, name: str) -> None:
+    def remove_table(self, space: Space, family: str, name: str) -> None:
         self.before()
-        if (family, name) not in self.tables:
+        if (family, name) not in space.tables:
             raise refuse(errno.ENOENT)
-        del self.tables[family, name]
+        del space.tables[family, name]
+
+    def accept(self, project: str, family: int, rules: tuple[str, ...]) -> None:
+        """Have those rules of a project in Docker's chain, and no other, in one transaction."""
+        self.before()
+        if family not in self.docker:
+            raise refuse(errno.ENOENT)
+        self.docker[family].pop(project, None)
+        if rules:
+            self.docker[family][project] = rules
 
     # Small things
 

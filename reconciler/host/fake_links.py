@@ -14,12 +14,16 @@ IPV6_MIN_MTU = 1280
 UPPERS = ("ipvlan", "macvlan", "vlan")
 """The kinds of link that stand on another one."""
 
-KINDS = {"veth": 1500, "bridge": 1500, "dummy": 1500, "vxlan": 1500, "wireguard": 1420, **dict.fromkeys(UPPERS, 0)}
+KINDS = {
+    **dict.fromkeys(("veth", "bridge", "dummy", "ifb", "vxlan"), 1500),
+    "wireguard": 1420,
+    **dict.fromkeys(UPPERS, 0),
+}
 """The kinds of link that can be made, with the MTU that they get by themselves (0: the parent's)."""
 
 SETTINGS = {
     *("ipv4.conf.rp_filter", "ipv4.conf.log_martians", "ipv4.conf.arp_ignore", "ipv6.conf.accept_ra"),
-    *("ipv4.conf.arp_announce", "ipv4.conf.arp_filter", "ipv6.conf.disable_ipv6"),
+    *("ipv4.conf.arp_announce", "ipv4.conf.arp_filter", "ipv4.conf.route_localnet", "ipv6.conf.disable_ipv6"),
 }
 """Some of those that a link has under net.ipv4 and net.ipv6."""
 
@@ -44,11 +48,13 @@ PORT: Mapping[str, Option] = {
 
 @dataclass(slots=True, eq=False)
 class Space:
-    """A network namespace. `devices` are by name, `lo` among them; `routes` by destination and metric."""
+    """A network namespace. `devices` are by name, `lo` among them; `routes` by destination and metric, `tables` by
+    family and name."""
 
     cookie: int
     devices: dict[str, Device] = field(default_factory=dict)
     routes: dict[tuple[str, int], Hop] = field(default_factory=dict)
+    tables: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +64,9 @@ class Device:
     `kind` "" is what hardware gives: it can't be made or deleted. `vlans` are those of a bridge or a port, by number:
     whether frames without a tag belong to it, and whether its frames go out without one. `fdb` has the mark and the
     hosts by MAC, `neighbours` the mark and the MAC by address, `static` are the MACs for which a bridge has this port.
-    `public_key`, `port_number` and `peers` (endpoint and prefixes by key) are WireGuard's.
+    `public_key`, `port_number` and `peers` (endpoint and prefixes by key) are WireGuard's. `queue` is one of
+    netapply's, with its rate, burst and limit, `foreign_queue` the kind of another's; packets that come in may be
+    `filtered`, and are `redirected`, maybe to a link that is no more.
     """
 
     space: Space
@@ -79,6 +87,10 @@ class Device:
     public_key: str = ""
     port_number: int = 0
     peers: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    queue: tuple[int, int, int] | None = None
+    foreign_queue: str = ""
+    filtered: bool = False
+    redirected: Device | None = None
     ipv6: bool = True
     addresses: dict[str, int] = field(default_factory=dict)
     sysctls: dict[str, str] = field(default_factory=dict)

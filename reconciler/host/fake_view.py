@@ -11,13 +11,16 @@ from ..naming import fence_metric
 from ..networks import SandboxRef
 from ..resources import (
     ALIAS,
+    DOCKER,
     FENCES,
     GUARD_TABLE,
     HOST,
     LINK_GROUP,
+    NFT,
     ROUTE_PROTOCOL,
     UPLINK,
     VLANS,
+    Accepts,
     Address,
     BridgeVlan,
     FdbEntry,
@@ -32,7 +35,7 @@ from ..resources import (
     Route,
     Sysctl,
 )
-from . import Facts, HostLink, Scope, Upper, fake_neighbours, fake_wireguard
+from . import Facts, HostLink, Scope, Upper, fake_neighbours, fake_shaping, fake_wireguard
 from .fake_kernel import Kernel
 from .fake_links import Device, Hop, Space
 
@@ -47,8 +50,10 @@ class View:
         self._kernel = kernel
         self._scope = scope
         self.project = scope.project
+        self.sandboxes = scope.sandboxes
         self.places: dict[str, Space] = {HOST: kernel.host}
         self._pending: dict[str, str] = {}
+        self._unsure: dict[str, str] = {}
         self._in_host: set[str] = set()
         self._symbols: dict[int, str] = {}
         self._first: dict[str, Device] = {}
@@ -69,10 +74,32 @@ class View:
         for device in self._kernel.host.devices.values():
             if device.kind == "wireguard" and (path := self.path(device)):
                 yield from fake_wireguard.seen(device, path)
+        yield from fake_shaping.seen(self._kernel, self.path)
+        for number, accepted in self._kernel.docker.items() if self._coexists() else ():
+            if rules := accepted.get(self.project):
+                yield Accepts(number, rules)
         yield from (Sysctl(name, value) for name, value in self._kernel.sysctls.items())
         for (family, name), text in self._kernel.tables.items():
             if owner_of(text) == {table_name(self.project): self.project, GUARD_TABLE: ""}.get(name):
                 yield NftTable(family, name, text)
+        yield from (one for one in self._tables() if owner_of(one.text) == self.project)
+
+    def _tables(self) -> Iterator[NftTable]:
+        """Yield what is called as the project's table in sandboxes where a mark says that there may be one."""
+        name = table_name(self.project)
+        for space in {one.cookie: one for symbol, one in self.places.items() if symbol != HOST}.values():
+            ends = [(end, one) for one in self._kernel.devices() for end in (one, one.peer) if end]
+            marked = any(end.space is space and self.path(one) and NFT in one.tags for end, one in ends)
+            for (family, label), text in space.tables.items():
+                if marked and label == name:
+                    here = sorted(one for one in self._scope.sandboxes if self.places.get(one) is space)
+                    yield NftTable(family, label, text, here[0] if here else self._symbols[space.cookie])
+
+    def _coexists(self) -> bool:
+        """Whether what is in Docker's chain matters: the manifest says so, or the tag of a link of the project."""
+        return self._scope.docker or any(
+            DOCKER in one.tags and self.path(one) for one in self._kernel.host.devices.values()
+        )
 
     def _resolve(self) -> None:
         """Find the namespaces that matter, by symbol, who is pending and why, and who is in the host's own."""
@@ -84,6 +111,7 @@ class View:
                 self.places[container] = space
             elif not reference.create:
                 self._pending[container] = f"there is no {reference}"
+        self._find_attached()
         known = {space.cookie for space in self.places.values()}
         names = {space.cookie: name for name, space in self._kernel.names.items() if not name.isdecimal()}
         for space in self._kernel.spaces():
@@ -94,14 +122,40 @@ class View:
             ours = project == self._scope.project and free
             self.places[container if ours else f"@{names.get(space.cookie, space.cookie)}"] = space
 
+    def _find_attached(self) -> None:
+        """Know containers that a runtime knows, but not to run, by their endpoints."""
+        for name in [*self._pending]:
+            reference = self._scope.sandboxes[name]
+            if not reference.is_anothers or str(reference) not in self._kernel.runtimes:
+                continue
+            marks = {f"{ALIAS}{self.project}/{name}/"}
+            found = {
+                space.cookie: space
+                for space in self._kernel.pids.values()
+                for device in (*space.devices.values(), *(one.peer for one in space.devices.values() if one.peer))
+                if (device.alias or "").rpartition("/")[0] + "/" in marks
+            }
+            if len(found) == 1:
+                (self.places[name],) = found.values()
+                self._unsure[name] = self._pending.pop(name)
+
+    def _together(self) -> dict[str, tuple[str, ...]]:
+        members: dict[int, list[str]] = {}
+        for name in sorted(self._scope.sandboxes):
+            if space := self.places.get(name):
+                members.setdefault(space.cookie, []).append(name)
+        return {name: tuple(names) for names in members.values() if len(names) > 1 for name in names}
+
     def _find(self, reference: SandboxRef) -> Space | None:
         match reference.kind:
             case "netns":
                 return self._kernel.names.get(reference.value)
             case "pid":
                 return self._kernel.pids.get(int(reference.value))
-            case _:
+            case "host":
                 return self._kernel.host
+            case _:
+                return self._kernel.pids.get(self._kernel.runtimes.get(str(reference), 0))
 
     def path(self, device: Device | None) -> str | None:
         """Return the path of a link of the project, None for every other link. A half-made one is everybody's."""
@@ -252,6 +306,8 @@ class View:
             routes=tuple(sorted(prefixes)),
             nameservers=nameservers,
             pending=self._pending,
+            unsure=self._unsure,
+            together=self._together(),
             in_host=frozenset(self._in_host),
             taken=dict(self._taken()),
             forwarding_ipv4=sysctls["net.ipv4.ip_forward"] == "1",
@@ -259,6 +315,7 @@ class View:
             accept_ra=tuple(routers),
             guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
             uppers=tuple(self._uppers()),
+            docker=frozenset(self._kernel.docker if self._coexists() else ()),
         )
 
     def _uppers(self) -> Iterator[Upper]:
@@ -299,6 +356,7 @@ class View:
                     whose = "of another project" if hop.protocol == ROUTE_PROTOCOL else "that netapply did not make"
                     yield route.key, f"a route {whose}"
         yield from ((one.key, "somebody else made it") for one, ours in self._ways() if not ours)
+        yield from fake_shaping.taken(self._kernel, self.path)
         for container, reference in self._scope.sandboxes.items():
             found = self.places.get(container)
             if reference.create and found and not (found.devices["lo"].alias or "").startswith(ALIAS + self.project):
@@ -306,6 +364,9 @@ class View:
         for (family, name), text in self._kernel.tables.items():
             if name in (table_name(self.project), GUARD_TABLE) and owner_of(text) not in ("", self.project):
                 yield NftTable(family, name, "").key, "a table that netapply did not make"
+        for table in self._tables():
+            if owner_of(table.text) != self.project:
+                yield table.key, "a table that netapply did not make"
 
 
 def _owner(device: Device) -> str | None:

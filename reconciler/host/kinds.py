@@ -101,6 +101,7 @@ KINDS: Mapping[str, Fields] = {
         "vlan_default_pvid": u16(39, 1),
     },
     "dummy": {},
+    "ifb": {},
     "ipvlan": {  # IFLA_IPVLAN_*
         "mode": choice(1, {"l2": 0, "l3": 1, "l3s": 2}),
         "flag": choice(2, {"bridge": 0, "private": 1, "vepa": 2}),

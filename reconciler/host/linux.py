@@ -10,8 +10,23 @@ from dataclasses import replace
 from ..errors import HostLacks
 from ..firewall import FAMILY, table_name
 from ..plan import Change
-from ..resources import GUARD_TABLE, Delegated, Key, NftTable, Resource, State, state, within
-from . import Observation, Result, Scope, applying, delegates, facts, looking, namespaces, nft, rtnetlink
+from ..resources import (
+    DOCKER,
+    GUARD_TABLE,
+    NFT,
+    Accepts,
+    Delegated,
+    DnsServer,
+    Key,
+    Link,
+    NftTable,
+    Resource,
+    State,
+    state,
+    within,
+)
+from ..sandboxes import Finder
+from . import Filter, Observation, Result, Scope, applying, delegates, dns, facts, looking, namespaces, nft, rtnetlink
 from .locking import locked
 from .namespaces import Trap
 from .netlink import Socket
@@ -31,14 +46,17 @@ class LinuxHost:
         self._trap = trap
         self._opened: tuple[int, Socket, Sandboxes] | None = None
         self._inventory: Inventory | None = None
+        self._finder = Finder()
+        self._unsure: frozenset[str] = frozenset()
         self._kinds: dict[str, bool] = {}
         self._keys: dict[str, bytes] = {}
 
     def observe(self, scope: Scope) -> Observation:
         """See `reconciler.host.Host.observe`."""
         home, door, sandboxes = self._open()
-        looks = namespaces.in_a_thread(lambda: looking.look_around(home, door, scope.sandboxes))
+        looks = namespaces.in_a_thread(lambda: self._around(home, door, scope))
         view = View(looks, scope)
+        self._unsure = frozenset(view.unsure)
         texts = _tables(scope.project)
         found: list[Resource] = [*view.resources(), *facts.settings(view), *facts.tables_of(scope.project, texts)]
         self._inventory = sandboxes.inventory = view.inventory
@@ -53,7 +71,33 @@ class LinuxHost:
 
             ends = wireguard.seen(view)
             found, more = [*found, *ends.resources], {**more, **ends.taken}
+        if looks.host.queues:
+            from . import shaping
+
+            links = [one for one in found if isinstance(one, Link)]
+            more = {**more, **dict(shaping.taken(looks.host.queues, links, view.inventory))}
+        if marked := [one for one in found if isinstance(one, Link) and NFT in one.tags]:
+            from . import tables
+
+            inside = tables.seen(home, view, marked)
+            found, more = [*found, *inside.tables], {**more, **inside.taken}
+        table = texts.get(table_name(scope.project), "")
+        if dns.present(looks.host.cookie, scope.project, table):
+            from .dns import observing as names
+
+            of_names = names.seen(view, table)
+            found, more = [*found, *of_names.resources], {**more, **of_names.taken}
         known = facts.facts(view, texts, more)
+        if scope.publishes is not None:
+            from . import listeners
+
+            held = listeners.listening(scope.project, scope.publishes)
+            known = replace(known, listening=held, ephemeral=listeners.ephemeral())
+        if scope.named:
+            from .dns import mounted
+            from .dns.observing import busy_ports
+
+            known = replace(known, busy_ports=busy_ports(), resolv_confs=mounted.able(view))
         if delegates.recorded(view.looks.host.cookie, scope.project):
             from .delegates.observing import kept
 
@@ -61,7 +105,16 @@ class LinuxHost:
             found = [*found, *of_plugins.resources]
             strangers = {key: what for key, what in known.taken.items() if key not in of_plugins.interfaces}
             known = replace(known, taken=strangers)
+        if scope.docker or any(isinstance(one, Link) and DOCKER in one.tags for one in found):
+            from . import coexistence
+
+            accepted = coexistence.docker(scope.project)
+            found += [Accepts(family, rules) for family, rules in accepted.items() if rules]
+            known = replace(known, docker=frozenset(accepted))
         return Observation(state(found), known)
+
+    def _around(self, home: int, door: Socket, scope: Scope) -> looking.Looks:
+        return looking.look_around(home, door, scope.sandboxes, self._finder, scope.shaped)
 
     def addresses(self) -> frozenset[str]:
         """See `reconciler.host.Host.addresses`."""
@@ -72,10 +125,21 @@ class LinuxHost:
     def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
         """See `reconciler.host.Host.observe_near`."""
         home, door, _ = self._open()
+        if not self._unsure.isdisjoint(containers):  # they can only be found by looking everywhere
+            return within(self.observe(scope).state, containers)
         near = Scope(scope.project, {name: scope.sandboxes[name] for name in containers})
-        looks = namespaces.in_a_thread(lambda: looking.look_near(home, door, near.sandboxes))
+        looks = namespaces.in_a_thread(lambda: looking.look_near(home, door, near.sandboxes, self._finder))
         view = View(looks, near)
         found: list[Resource] = [*view.resources()]
+        if marked := [one for one in found if isinstance(one, Link) and NFT in one.tags]:
+            from . import tables
+
+            found += tables.seen(home, view, marked).tables
+        if dns.present(view.looks.host.cookie, scope.project, ""):
+            from .dns import mounted
+            from .dns.observing import resolv_confs
+
+            found += [*resolv_confs(view, containers=containers), *mounted.seen(view)]
         if delegates.recorded(view.looks.host.cookie, scope.project):
             from .delegates.observing import kept
 
@@ -90,6 +154,12 @@ class LinuxHost:
             refused = probing.lacking(untried)
             self._kinds |= {kind: kind not in refused for kind in untried}
         return [kind for kind in kinds if not self._kinds[kind]]
+
+    def filters(self) -> Sequence[Filter]:
+        """See `reconciler.host.Host.filters`."""
+        from . import coexistence
+
+        return coexistence.filters()
 
     def make_key(self, path: str) -> bool:
         """See `reconciler.host.Host.make_key`."""
@@ -106,13 +176,19 @@ class LinuxHost:
     def canonical(self, desired: State) -> State:
         """See `reconciler.host.Host.canonical`."""
         result: dict[Key, Resource] = {}
+        texts: dict[str, str] = {}  # those of sandboxes are alike
         for key, resource in desired.items():
             if isinstance(resource, NftTable):
-                resource = replace(resource, text=nft.canonical(resource.text))  # noqa: PLW2901
+                text = texts.get(resource.text) or texts.setdefault(resource.text, nft.canonical(resource.text))
+                resource = replace(resource, text=text)  # noqa: PLW2901
             elif isinstance(resource, Delegated):
                 from .delegates.jobs import speaker
 
                 resource = speaker(resource.protocol).ready(resource)  # noqa: PLW2901
+            elif isinstance(resource, DnsServer):
+                from .dns import processes
+
+                processes.program()
             result[key] = resource
         return result
 

@@ -7,16 +7,21 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import OperationFailed
+from ..naming import ifb_name
 from ..networks import SandboxRef
-from ..resources import VLANS
-from ..sandboxes import Pending, place
+from ..resources import ALIAS, IFB, SHAPED, VLANS
+from ..sandboxes import Finder, Found, Pending
 from . import marks, namespaces, rtnetlink, sysctl
 from .marks import Mark
 from .namespaces import Place
 from .netlink import Socket
 from .rtnetlink import AddressRow, LinkRow, RouteRow
+
+if TYPE_CHECKING:
+    from .shaping import Queues
 
 
 @dataclass(slots=True)
@@ -27,6 +32,7 @@ class Look:
     it knows the host's namespace, None where it knows none or nobody had to ask. `sysctls` are the values of links'
     settings that a mark names, by the link's index, `vlans` those of bridges and ports if a mark says that some are
     netapply's: number, whether it is the one of frames without a tag, and whether its frames go out without one.
+    `queues` are those of links by index, if they matter.
     """
 
     cookie: int
@@ -37,6 +43,7 @@ class Look:
     routes: Sequence[RouteRow] = ()
     sysctls: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     vlans: Mapping[int, Sequence[tuple[int, bool, bool]]] = field(default_factory=dict)
+    queues: Mapping[int, Queues] = field(default_factory=dict)
     host_nsid: int | None = None
     busy: bool = False
     containers: list[str] = field(default_factory=list)
@@ -52,29 +59,32 @@ class Look:
 class Looks:
     """All that was seen: the host's namespace, those of the scope, and others with something of netapply's in them.
 
-    `leftovers` are name files of ours without a namespace: name and mark. `pending` says why a container has none,
-    `blocked` what stands in the place of a namespace's name.
+    `leftovers` are name files of ours without a namespace: name and mark. `pending` says why a container has none;
+    those that are `elusive` may have one, which whoever should know does not tell. `blocked` says what stands in the
+    place of a namespace's name.
     """
 
     host: Look
     others: list[Look] = field(default_factory=list)
     in_host: set[str] = field(default_factory=set)
     pending: dict[str, str] = field(default_factory=dict)
+    elusive: set[str] = field(default_factory=set)
     leftovers: dict[str, Mark] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
 
 
-def look_around(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) -> Looks:
-    """Look at the host, the sandboxes, and wherever else something of ours may be.
+def look_around(
+    home: int, door: Socket, sandboxes: Mapping[str, SandboxRef], finder: Finder, shaped: bool = False
+) -> Looks:
+    """Look at the host, the sandboxes, and wherever else something of ours may be. `shaped`: at queues in any case.
 
     `home` is a descriptor of the host's namespace, `door` a socket in it. Changes nothing. Raises NotPermitted.
     """
-    looks = Looks(_look(door, Place("/proc/thread-self/ns/net"), "", None, whole=True))
+    looks = Looks(_look(door, Place("/proc/thread-self/ns/net"), "", None, whole=True, shaped=shaped))
     lived_in = inodes_of_processes()
     seen = _Seen(home, looks, {os.fstat(home).st_ino: looks.host}, lived_in)
     with namespaces.back_to(home):
-        for container, reference in sandboxes.items():
-            _look_at_sandbox(seen, container, reference)
+        _look_at_sandboxes(seen, sandboxes, finder)
         for name in namespaces.names():
             if (path := namespaces.path_of(name)) not in seen.paths:
                 seen.visit(path, f"netns:{name}")
@@ -84,7 +94,7 @@ def look_around(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) ->
     return looks
 
 
-def look_near(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) -> Looks:
+def look_near(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef], finder: Finder) -> Looks:
     """Look at the sandboxes, and in the host at those links only that theirs lead to, and the masters of these.
 
     For a host with thousands of links of which a few were changed. Raises NotPermitted.
@@ -92,12 +102,16 @@ def look_near(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef]) -> L
     looks = Looks(Look(door.cookie, Place("/proc/thread-self/ns/net"), "", []))
     seen = _Seen(home, looks, {os.fstat(home).st_ino: looks.host}, {})
     with namespaces.back_to(home):
-        for container, reference in sandboxes.items():
-            _look_at_sandbox(seen, container, reference)
+        _look_at_sandboxes(seen, sandboxes, finder)
     ends = _links_at(door, {row.below for look in looks.others for row in look.links if row.below_nsid is not None})
     masters = _links_at(door, {row.master for row in ends} - {row.ifindex for row in ends} - {0})
     looks.host.links = [*ends, *masters]
-    looks.host.vlans = _vlans(door, [found for row in ends if row.alias and (found := marks.mark(row.alias))])
+    marked = [(row, found) for row in ends if row.alias and (found := marks.mark(row.alias))]
+    looks.host.vlans = _vlans(door, [found for _, found in marked])
+    if names := [ifb_name(one.project, one.path + IFB) for _, one in marked if SHAPED in one.tags]:
+        answers = door.send([rtnetlink.get_link(name) for name in names])
+        looks.host.links = [*looks.host.links, *(rtnetlink.link_row(one.echo) for one in answers if one.echo)]
+        looks.host.queues = _queues(door, looks.host.links)
     return looks
 
 
@@ -107,26 +121,43 @@ def _links_at(door: Socket, indexes: Collection[int]) -> list[LinkRow]:
     return [rtnetlink.link_row(answer.echo) for answer in answers if answer.echo]
 
 
-def _look_at_sandbox(seen: _Seen, container: str, reference: SandboxRef) -> None:
+def _look_at_sandboxes(seen: _Seen, sandboxes: Mapping[str, SandboxRef], finder: Finder) -> None:
+    """Look at where the containers are. One that was restarted meanwhile is asked for once more."""
+    answers = finder.find(sandboxes.values())
+    again = {
+        container: reference
+        for container, reference in sandboxes.items()
+        if not _look_at_sandbox(seen, container, reference, answers.get(reference))
+    }
+    answers = finder.find(again.values()) if again else {}
+    for container, reference in again.items():
+        if not _look_at_sandbox(seen, container, reference, answers[reference]):
+            seen.looks.pending[container] = f"{reference} is just starting or ending"
+
+
+def _look_at_sandbox(seen: _Seen, container: str, reference: SandboxRef, answer: Found | Pending | None) -> bool:
+    """Look at one, and note what there is. Return False where the answer has been overtaken by what happened."""
     looks = seen.looks
-    if reference.kind == "host":
+    if answer is None:  # it is the host's
         looks.in_host.add(container)
-        return
-    try:
-        path = place(reference.kind, reference.value)
-    except Pending as reason:
-        if not reference.create:
-            looks.pending[container] = str(reason)
-        return
-    look = seen.visit(path, str(reference), scoped=True)
+        return True
+    if isinstance(answer, Pending):
+        looks.pending[container] = answer.reason
+        if not answer.absent:
+            looks.elusive.add(container)
+        return True
+    look = seen.visit(answer.path, str(reference), found=answer)
     if look is looks.host:
         looks.in_host.add(container)
     elif look is not None:
         look.containers.append(container)
+    elif answer.pid:
+        return False
     elif not reference.create:
-        looks.pending[container] = f"there is no network namespace {path}"
-    elif os.path.lexists(path) and not os.path.isfile(path):
-        looks.blocked[container] = f"{path} is no file that a namespace can be mounted on"
+        looks.pending[container] = f"there is no network namespace {answer.path}"
+    elif os.path.lexists(answer.path) and not os.path.isfile(answer.path):
+        looks.blocked[container] = f"{answer.path} is no file that a namespace can be mounted on"
+    return True
 
 
 @dataclass(slots=True)
@@ -139,17 +170,20 @@ class _Seen:
     lived_in: Mapping[int, int]
     paths: set[str] = field(default_factory=set)
 
-    def visit(self, path: str, reference: str, *, scoped: bool = False) -> Look | None:
+    def visit(self, path: str, reference: str, *, found: Found | None = None) -> Look | None:
         """Enter a namespace and look, unless it was seen before. None where there is none, or none any more.
 
-        Leaves the thread in it. Raises NotPermitted.
+        `found` is what led to one of the scope's. Leaves the thread in it. Raises NotPermitted.
         """
+        scoped = found is not None
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as failure:
             self._pass_over(failure, path, scoped)
             return None
         try:
+            if found and not found.holds:
+                return None
             inode = os.fstat(descriptor).st_ino
             self.paths.add(path)
             if look := self.by_inode.get(inode):
@@ -182,7 +216,13 @@ class _Seen:
             raise namespaces.refuse(failure, f"namespace {path}") from failure
 
 
-def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole: bool) -> Look:
+def _queues(door: Socket, links: Sequence[LinkRow]) -> Mapping[int, Queues]:
+    from . import shaping
+
+    return shaping.look(door, {row.ifindex for row in links if row.alias.startswith(ALIAS)})
+
+
+def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole: bool, shaped: bool = False) -> Look:
     """Ask for what is there. Unless the `whole` is wanted, addresses and routes only where something is ours."""
     cookie = door.cookie
     links = [
@@ -202,6 +242,8 @@ def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole
     }
     if home is None:
         look.vlans = _vlans(door, [found for _, found in marked])
+        if shaped or any(SHAPED in found.tags for _, found in marked):
+            look.queues = _queues(door, links)
     if home is not None and any(
         row.below_nsid is not None and (row.kind != "veth" or (not whole and (row.group or row.alias))) for row in links
     ):

@@ -58,7 +58,7 @@ def read(family: str, name: str) -> str | None:
     known = memory.listed.get(cookie)
     if known and known[0] == before and table in known[1]:
         return known[1][table]
-    text = _listing(family, name)
+    text = listing(family, name)
     if generation() == before:  # nobody edited meanwhile
         memory.keep_listing(cookie, before, table, text)
     return text
@@ -72,22 +72,22 @@ def canonical(text: str) -> str:
     family, name = text.split(None, 3)[1:3]
 
     def load_and_list() -> str:
-        _run(text)
-        return _run(f"list table {family} {name}")
+        run(text)
+        return run(f"list table {family} {name}")
 
-    listed = _in_scratch_namespace(load_and_list)
+    listed = in_scratch_namespace(load_and_list)
     memory.keep_canonical(key, listed)
     return listed
 
 
 def replace(family: str, name: str, text: str) -> None:
     """Put the table there, in place of one of its name, in one transaction: all of it or, on failure, nothing."""
-    _run(f"add table {family} {name}\ndelete table {family} {name}\n{text}")
+    run(f"add table {family} {name}\ndelete table {family} {name}\n{text}")
 
 
 def delete(family: str, name: str) -> None:
     """Remove the table. OperationFailed with ENOENT if there is none."""
-    _run(f"delete table {family} {name}")
+    run(f"delete table {family} {name}")
 
 
 def generation() -> int:
@@ -102,13 +102,13 @@ def generation() -> int:
     raise OperationFailed("the kernel does not say which nftables ruleset is current")
 
 
-def _listing(family: str, name: str) -> str | None:
+def listing(family: str, name: str) -> str | None:
     """List the table without looking into what is remembered."""
     label = name.encode() + b"\0"
     attribute = struct.pack("=HH", 4 + len(label), _TABLE_NAME) + label
     try:
         _ask(_GETTABLE, _FAMILIES[family], attribute + bytes(-len(attribute) % 4))
-        return _run(f"list table {family} {name}")
+        return run(f"list table {family} {name}")
     except OperationFailed as failure:
         if failure.errno == errno.ENOENT:
             return None
@@ -148,7 +148,7 @@ def _cookie() -> str:
         return str(struct.unpack("=Q", any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0])
 
 
-def _run(commands: str) -> str:
+def run(commands: str) -> str:
     """Run nft commands as one transaction and return what they print, stateless."""
     generation()  # without rights, or without nftables in the kernel, the library would end the process
     library = _library()
@@ -163,7 +163,7 @@ def _run_in(library: ctypes.CDLL, commands: str) -> tuple[bool, str, str]:
     if not context:
         raise OperationFailed("libnftables gives no context", errno.ENOMEM)
     try:
-        library.nft_ctx_output_set_flags(context, 1 << 1)  # NFT_CTX_OUTPUT_STATELESS
+        library.nft_ctx_output_set_flags(context, 1 << 2)  # NFT_CTX_OUTPUT_STATELESS
         library.nft_ctx_buffer_output(context)
         library.nft_ctx_buffer_error(context)
         failed = library.nft_run_cmd_from_buffer(context, os.fsencode(commands)) != 0
@@ -225,7 +225,7 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def _in_scratch_namespace(task: Callable[[], T]) -> T:
+def in_scratch_namespace(task: Callable[[], T]) -> T:
     """Return what the task returns in a network namespace of its own, made for a thread and gone with it."""
     import threading
 
@@ -269,7 +269,7 @@ class _Memory(NamedTuple):
 
         try:
             raw: Any = json.loads(text)
-            if raw["witnesses"] == {name: _state_of(name) for name in raw["witnesses"]}:
+            if raw["witnesses"] == {name: state_of(name) for name in raw["witnesses"]}:
                 listed = {cookie: (number, tables) for cookie, (number, tables) in raw["listed"].items()}
                 return _Memory(raw["canonical"], listed, raw["witnesses"])
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -290,7 +290,7 @@ class _Memory(NamedTuple):
         import json
 
         content = {
-            "witnesses": self.witnesses or {name: _state_of(name) for name in _witnesses()},
+            "witnesses": self.witnesses or {name: state_of(name) for name in witnesses()},
             "canonical": dict(list(self.canonical.items())[-_REMEMBERED:]),
             "listed": dict(list(self.listed.items())[-_REMEMBERED:]),
         }
@@ -304,7 +304,7 @@ class _Memory(NamedTuple):
             return
 
 
-def _witnesses() -> list[str]:
+def witnesses() -> list[str]:
     """Return what the form of a listing depends on: the kernel, nft and the names that it gives to numbers."""
     names = ["kernel", "/etc/ld.so.cache", "/etc/iproute2/group", "/usr/share/iproute2/group"]
     if _library():
@@ -315,7 +315,7 @@ def _witnesses() -> list[str]:
     return names
 
 
-def _state_of(witness: str) -> object:
+def state_of(witness: str) -> object:
     """Return what changes when the witness does, as JSON has it."""
     if witness == "kernel":
         return os.uname().release

@@ -50,7 +50,8 @@ class Inventory:
 
     `host` is the cookie of the host's namespace, `places` are namespaces by sandbox (the host's is not among them),
     `links` those of ours by path, `foreign` the indexes of the host's other links by name. `misplaced` are the paths of
-    links that are in a scratch group, `collected` the networks whose plugins were asked for leftovers.
+    links that are in a scratch group, `collected` the networks whose plugins were asked for leftovers. `readers`
+    are, by network, the resolvers that read its names: their configurations, and processes.
     """
 
     project: str
@@ -60,6 +61,7 @@ class Inventory:
     foreign: dict[str, int] = field(default_factory=dict)
     misplaced: list[str] = field(default_factory=list)
     collected: set[str] = field(default_factory=set)
+    readers: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
 
 class _Own(NamedTuple):
@@ -82,9 +84,13 @@ class View:
     """The path of the link whose end has that index in the namespace with that cookie."""
     found_up: dict[str, bool] = field(default_factory=dict)
     """The links of others that are ports of our bridges because a manifest says so, and whether they were up before."""
+    unsure: dict[str, str] = field(default_factory=dict)
+    """The containers that are known by their endpoints alone, and why."""
 
     def __post_init__(self) -> None:
         self.inventory = Inventory(self.scope.project, self.looks.host.cookie)
+        if self.looks.elusive:
+            self._find_attached()
         self._name_sandboxes()
 
     def resources(self) -> Iterator[Resource]:
@@ -96,6 +102,10 @@ class View:
             ports = list(self._ports(links))
             yield from ports
             yield from self._vlans(links, ports)
+            if self.looks.host.queues:
+                from . import shaping
+
+                yield from shaping.seen(self.looks.host.queues, links, self.inventory)
         yield from self._addresses()
         yield from self._routes()
 
@@ -113,6 +123,29 @@ class View:
         return self.symbols[look.cookie]
 
     # --- sandboxes
+
+    def _find_attached(self) -> None:
+        """Know pending containers by their endpoints, where a runtime should have said where they are.
+
+        It may be down while its containers run on; and a namespace lives on without the container that is known for it,
+        as that of a pod. Nobody is to lose a network by that. Two such namespaces leave it open which one is meant.
+        """
+        found: dict[str, list[Look]] = {}
+        for look in self.looks.others:
+            if not look.busy:
+                continue
+            marked = [(row, mark) for row in look.links if row.alias and (mark := marks.mark(row.alias))]
+            for name in {
+                mark.path.partition("#")[0].rpartition("/")[0]
+                for row, mark in marked
+                if mark.project == self.scope.project and _leads_to_host(look, row)
+            }:
+                if name in self.looks.elusive and self.scope.sandboxes[name].is_anothers:
+                    found.setdefault(name, []).append(look)
+        for name, looks in found.items():
+            if len(looks) == 1:
+                looks[0].containers.append(name)
+                self.unsure[name] = self.looks.pending.pop(name)
 
     def _name_sandboxes(self) -> None:
         host, places = self.looks.host, self.inventory.places

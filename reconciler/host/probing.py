@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from . import VLAN_FILTERING, kinds, namespaces, rtnetlink
+from . import SHAPING, VLAN_FILTERING, kinds, namespaces, rtnetlink
 from .netlink import Socket
 
 _NO_MAC = "00:00:00:00:00:00"
@@ -32,6 +32,11 @@ def _refused(wanted: Sequence[str]) -> frozenset[str]:
         if VLAN_FILTERING in wanted:
             wanted = [kind for kind in wanted if kind != VLAN_FILTERING]
             found |= {VLAN_FILTERING} if _filters_nothing(door) else set()
+        if SHAPING in wanted:
+            from . import shaping
+
+            wanted = [kind for kind in wanted if kind != SHAPING]
+            found |= set() if shaping.works(door) else {SHAPING}
         bodies = [rtnetlink.link(name=f"probe{at}", mac=_NO_MAC, kind=kind) for at, kind in enumerate(wanted)]
         answers = door.send([rtnetlink.new_link(body) for body in bodies])
     return frozenset(found).union(

@@ -149,7 +149,20 @@ class Runner:
         return answers
 
 
-_VERBS = {16: "set", 17: "delete", 20: "set", 21: "delete", 24: "set", 25: "delete", 28: "set", 29: "delete"}
+_VERBS = {
+    16: "set",
+    17: "delete",
+    20: "set",
+    21: "delete",
+    24: "set",
+    25: "delete",
+    28: "set",
+    29: "delete",
+    36: "set",
+    37: "delete",
+    44: "set",
+    45: "delete",
+}
 
 
 def _advance(task: Task, answers: Sequence[Answer] | NetapplyError | None) -> Sequence[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from .. import drivers, firewall
@@ -30,14 +30,39 @@ def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = (
             else:
                 resources.append(item)
     resources = list(_on_own(resources))
+    if any(endpoint.bandwidth for network in topology.networks for endpoint in network.endpoints):
+        from . import shaping
+
+        resources = list(shaping.shaped(resources, topology.project, shaping.wanted(topology)))
     if any(isinstance(one, Port) for one in resources):
         from . import uplinks
 
         resources = list(uplinks.described(resources, facts))
         names = uplinks.names(resources)
         facts = replace(facts, accept_ra=tuple(link for link in facts.accept_ra if link not in names))
+    parts: list[firewall.Part] = []
+    if topology.services:
+        from . import services
+
+        resources = list(services.balanced(topology, resources, facts.together))
+        parts.append(services.for_the_host(topology, resources))
+    if topology.names:
+        from . import names as naming
+
+        parts.insert(0, naming.part(topology, resources))  # a published port 53 is for others than our own
+        resources += naming.named(topology, resources, facts.resolv_confs)
+    if topology.publications:
+        from . import ports
+
+        resources = list(ports.reachable(topology, resources))
+        parts.append(ports.part(topology, zones))
+    if topology.coexist:
+        from . import coexisting
+
+        resources = list(coexisting.accepting(resources, zones, facts))
     _need_sources(zones, facts)
-    resources += _forwarding(topology.project, zones, facts)
+    published = {one.family for one in topology.publications}
+    resources += _forwarding(topology.project, zones, facts, parts, published)
     try:
         return state(resources)
     except ValueError as twice:
@@ -74,21 +99,23 @@ def _need_sources(zones: Iterable[firewall.Zone], facts: Facts) -> None:
         raise HostLacks("\n".join(lacking))
 
 
-def _forwarding(project: str, zones: list[firewall.Zone], facts: Facts) -> Iterator[NftTable | Sysctl]:
+def _forwarding(
+    project: str, zones: list[firewall.Zone], facts: Facts, parts: list[firewall.Part], published: Collection[int]
+) -> Iterator[NftTable | Sysctl]:
     """Yield the firewall, and the settings that make the host forward where a network has a way out.
 
     Turning forwarding on makes a router of a host that was none: what it did not forward before it goes on not
     forwarding, by the guard. Nor may it lose the addresses and routes that it has by router advertisements.
     """
-    ipv4 = any(zone.routes(4) for zone in zones)
-    ipv6 = any(zone.routes(6) for zone in zones)
+    ipv4 = 4 in published or any(zone.routes(4) for zone in zones)
+    ipv6 = 6 in published or any(zone.routes(6) for zone in zones)
     guard = dict(facts.guard)
     foreign = tuple(sorted(name for name, link in facts.links.items() if link.owner is None and name != "lo"))
     if ipv4 and not facts.forwarding_ipv4:
         guard[4] = foreign
     if ipv6 and not facts.forwarding_ipv6:
         guard[6] = foreign
-    for table in (firewall.table(project, zones), firewall.guard_table(guard)):
+    for table in (firewall.table(project, zones, parts), firewall.guard_table(guard)):
         if table:
             yield table
     if ipv4:

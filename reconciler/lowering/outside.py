@@ -29,6 +29,14 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "description": "Links of the host by which connections to containers' addresses come in although the mode is "
         "nat; they need not be there.",
     },
+    "host_binding": {
+        "type": ["array", "string"],
+        "maxItems": 2,
+        "uniqueItems": True,
+        "items": {"type": "string"},
+        "description": "The host's address, or one for each family, that ports of the network's containers are "
+        "published on where they say no host_ip.",
+    },
     "uplink": {
         "type": "string",
         "pattern": _LINK,
@@ -75,6 +83,22 @@ def faults(network: NetworkSpec) -> Iterator[Fault]:
             what = f"network {network.name} is internal, with no way out or in, and {option} would be one"
             yield Fault(option, what, "remove one of the two")
     yield from _sources(network)
+    yield from _bindings(network)
+
+
+def _bindings(network: NetworkSpec) -> Iterator[Fault]:
+    seen: set[int] = set()
+    for spelled in words(network.driver_opts, "host_binding"):
+        family = _family(spelled)
+        if family is None:
+            yield Fault("host_binding", f"host_binding is {spelled[:60]!r}, which is not an address", "")
+        elif family in seen:
+            yield Fault("host_binding", f"host_binding has two IPv{family} addresses", "give one for each family")
+        elif spelled == "::1":
+            what = "nothing can be published on ::1: the kernel does not translate what is sent to it"
+            yield Fault("host_binding", what, "use 127.0.0.1")
+        else:
+            seen.add(family)
 
 
 def _sources(network: NetworkSpec) -> Iterator[Fault]:

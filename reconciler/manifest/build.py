@@ -6,10 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import Position, Problem
-from ..networks import SandboxRef, StaticRoute
+from ..networks import Bandwidth, SandboxRef, StaticRoute
 from ..resources import Option
 from . import ip
-from .model import AddressPool, ContainerSpec, EndpointSpec, HostSpec, IpamConfig, Manifest, NetworkSpec
+from .model import (
+    AddressPool,
+    ContainerSpec,
+    DnsSpec,
+    EndpointSpec,
+    HostSpec,
+    IpamConfig,
+    Manifest,
+    NetworkSpec,
+    PortSpec,
+    ServiceSpec,
+)
 from .tree import Map, Place, Seq
 
 
@@ -42,8 +53,17 @@ def build(root: Map, texts: Mapping[str, str], faulty: set[tuple[str, str]], pro
         position=lambda *path: locate(root, path),
         default_address_pools=tuple(builder.pools(root.get("default_address_pools") or _NONE)),
         sources=texts,
+        coexist=root.get("coexist"),
         hosts=dict(builder.hosts(root.get("hosts") or _EMPTY, faulty)),
+        services=_services(root, builder, faulty) if root.get("services") else {},
+        dns=root.get("dns"),
     )
+
+
+def _services(root: Map, builder: _Builder, faulty: set[tuple[str, str]]) -> Mapping[str, ServiceSpec]:
+    from .build_services import services
+
+    return dict(services(root["services"], builder.complain, faulty))
 
 
 def _options(node: Mapping[str, Any]) -> dict[str, Option]:
@@ -151,11 +171,28 @@ class _Builder:
         if sandbox is None:
             in_hosts = not in_host.isdisjoint(networks) if in_host else False
             ref = SandboxRef("host") if in_hosts else SandboxRef("netns", name, True)
-        elif "pid" in sandbox:
-            ref = SandboxRef("pid", str(sandbox["pid"]))
         else:
-            ref = SandboxRef("netns", sandbox["netns"], sandbox.get("create", True))
-        return ContainerSpec(name, ref, endpoints, _pairs(node.get("labels")), host)
+            ref = self.reference(sandbox)
+        dns, ports = self.dns(node) if "dns" in node else None, self.ports(node.get("ports"))
+        return ContainerSpec(name, ref, endpoints, _pairs(node.get("labels")), host, ports, dns)
+
+    def ports(self, nodes: Seq | None) -> tuple[PortSpec, ...]:
+        if not nodes:
+            return ()
+        from . import build_ports  # few containers have some
+
+        return tuple(build_ports.ports(nodes, self.complain))
+
+    def reference(self, node: Map) -> SandboxRef:
+        """Return where a container is that the manifest says it of."""
+        details = {key: node[key] for key in ("socket", "namespace", "runtime", "root") if key in node}
+        (kind,) = node.keys() - details.keys() - {"create"}
+        if "socket" in details and kind not in ("docker", "podman", "containerd"):
+            self.complain(node.key_at["socket"], f"a sandbox by {kind} has no socket", "remove it")
+        if kind == "containerd":
+            details.setdefault("namespace", "default")
+        create = kind == "netns" and node.get("create", True)
+        return SandboxRef(kind, str(node[kind]), create, tuple(details.items()))
 
     def endpoint(self, container: str, network: str, node: Map, host: str | None) -> EndpointSpec:
         mac = node.get("mac_address")
@@ -170,7 +207,19 @@ class _Builder:
             sysctls=self.sysctls(node["sysctls"]) if node.get("sysctls") else {},
             driver_opts=_options(node.get("driver_opts") or {}),
             host=host,
+            bandwidth=self.bandwidth(node["bandwidth"]) if node.get("bandwidth") else None,
+            aliases=tuple(node.get("aliases") or ()),
         )
+
+    def bandwidth(self, node: Map) -> Bandwidth | None:
+        from . import bandwidth  # few endpoints have one
+
+        return bandwidth.read(node, self.complain)
+
+    def dns(self, node: Map) -> DnsSpec | None:
+        from . import dns  # few containers say anything of it
+
+        return dns.read(node, self.complain)
 
     def addresses(self, node: Map, family: int) -> Iterator[str]:
         key = "ipv4_address" if family == 4 else "ipv6_address"

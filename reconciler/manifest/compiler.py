@@ -90,6 +90,8 @@ def _array(schema: Schema, defs: Mapping[str, Check]) -> Check:
             return INVALID
         if item is not None:
             _items(value, key, item, walk)
+        if len(value) < least:  # what was wrong in it has been said
+            return INVALID
         if unique:
             _unique(value, key, walk)
         return value
@@ -197,7 +199,8 @@ def _whole_object(schema: Schema) -> Callable[[Map, Place, str, Walk, Sequence[s
         if len(value) < least:
             walk.add(at, f"{key} is empty", mend)
         elif choice and len(given) != 1 and (given or not unknown):
-            walk.add(at, f"{key} takes one of {listed(choice)}" + (", not both" if given else ""), mend)
+            several = f", not {listed(given, 'and')}" if given else ""
+            walk.add(at, f"{key} takes one of {listed(choice)}{several}", mend)
         for name, needed in schema.get("dependentRequired", {}).items():
             if name in value and not all(one in value for one in needed):
                 walk.add(value.key_at[name], f"{name} goes with {listed(needed, 'and')} only", "remove it")

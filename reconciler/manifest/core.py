@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from . import dns_schema
+from .port_schema import PORT
+from .service_schema import SERVICE, SERVICE_PORT
+
 _MANY = 64
 """The most entries of lists that are compared each with each."""
 
@@ -193,11 +197,22 @@ _ENDPOINT: dict[str, Any] = {
                 "patternErrorMessage": "not of the form NAME=VALUE",
             },
         },
+        "aliases": dns_schema.ALIASES,
         "link_local_ips": {
             "description": "Link-local addresses to have as well, in 169.254.0.0/16 or fe80::/10.",
             "type": ["array", "null"],
             "uniqueItems": True,
             "items": {"type": "string"},
+        },
+        "bandwidth": {
+            "title": "bandwidth",
+            "description": "How fast the container may receive (ingress) and send (egress) by this network.",
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {
+                "ingress": {"$ref": "#/$defs/rate"},
+                "egress": {"$ref": "#/$defs/rate"},
+            },
         },
         "driver_opts": {
             "description": "Options of the network's driver for this endpoint.",
@@ -210,15 +225,65 @@ _ENDPOINT: dict[str, Any] = {
     },
 }
 
+_SPEED: dict[str, Any] = {
+    "type": ["integer", "string"],
+    "minimum": 20_000,
+    "maximum": 1_000_000_000_000,
+    "pattern": "^[0-9]{1,13}([.][0-9]{1,6})? ?([kKmMgG]?[bB][iI][tT])?$",
+    "patternErrorMessage": "not a rate in bits a second such as 10mbit, 500kbit or 1gbit",
+}
+_RATE: dict[str, Any] = {
+    "title": "rate",
+    "description": "A rate, or {rate, burst}.",
+    "type": ["object", "integer", "string", "null"],
+    "minimum": _SPEED["minimum"],
+    "maximum": _SPEED["maximum"],
+    "pattern": _SPEED["pattern"],
+    "patternErrorMessage": _SPEED["patternErrorMessage"],
+    "required": ["rate"],
+    "additionalProperties": False,
+    "properties": {
+        "rate": {
+            **_SPEED,
+            "description": "Bits a second: a number, or one with kbit, mbit or gbit (10^3, 10^6, 10^9).",
+        },
+        "burst": {
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": 4294967295,
+            "pattern": "^[0-9]{1,10}([.][0-9]{1,6})? ?([kKmM]?[bB])?$",
+            "patternErrorMessage": "not a number of bytes such as 64kb or 1mb",
+            "description": "Bytes that may go at once: a number, or one with kb or mb (2^10, 2^20); left out, what "
+            "suits the rate.",
+        },
+    },
+}
+
+_RUNTIMES_NAME = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9_.+-]{0,254}$",
+    "patternErrorMessage": "not the name or ID of a container",
+}
+_PATH = {
+    "type": "string",
+    "pattern": "^/[^\\x00-\\x1f]{1,4000}$",
+    "patternErrorMessage": "not the path of a file, which begins with /",
+}
+
 _SANDBOX: dict[str, Any] = {
     "title": "sandbox",
     "description": "Where the container's network namespace is; left out, the one of the container's name, created.",
     "type": "object",
-    "errorMessage": "write {netns: NAME} or {pid: NUMBER}",
+    "errorMessage": "write {docker: NAME}, {netns: NAME} or another kind",
     "additionalProperties": False,
     "minProperties": 1,
-    "oneOf": [{"required": ["netns"]}, {"required": ["pid"]}],
-    "dependentRequired": {"create": ["netns"]},
+    "oneOf": [{"required": [kind]} for kind in ("netns", "docker", "podman", "containerd", "oci", "machine", "pid")],
+    "dependentRequired": {
+        "create": ["netns"],
+        "namespace": ["containerd"],
+        "runtime": ["oci"],
+        "root": ["oci"],
+    },
     "properties": {
         "netns": {
             "type": "string",
@@ -237,6 +302,38 @@ _SANDBOX: dict[str, Any] = {
             "minimum": 1,
             "maximum": 4194304,
             "description": "The number of a process in the namespace.",
+        },
+        "docker": {**_RUNTIMES_NAME, "description": "The name or ID of a container of Docker's."},
+        "podman": {**_RUNTIMES_NAME, "description": "The name or ID of a container of Podman's."},
+        "containerd": {**_RUNTIMES_NAME, "description": "The ID of a container that containerd runs."},
+        "oci": {**_RUNTIMES_NAME, "description": "The ID of a container that runc, crun or the like runs."},
+        "machine": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            "patternErrorMessage": "not the name of a machine, as `machinectl` lists it",
+            "description": "The name of a container of systemd-nspawn's, as `machinectl` lists it.",
+        },
+        "socket": {
+            **_PATH,
+            "description": "The socket of Docker, Podman or containerd; left out, DOCKER_HOST or CONTAINER_HOST, else "
+            "/run/docker.sock, /run/podman/podman.sock, /run/containerd/containerd.sock.",
+        },
+        "namespace": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,75}$",
+            "patternErrorMessage": "not the name of one of containerd's namespaces",
+            "default": "default",
+            "description": "Containerd's namespace: k8s.io for Kubernetes, moby for Docker.",
+        },
+        "runtime": {
+            "type": "string",
+            "pattern": "^(/[^\\x00-\\x1f]{1,4000}|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$",
+            "patternErrorMessage": "not the name or path of a program such as runc",
+            "description": "The program that runs it; left out, runc or crun, whichever has such a container.",
+        },
+        "root": {
+            **_PATH,
+            "description": "The runtime's folder (`--root`); left out, /run/runc or /run/crun.",
         },
     },
 }
@@ -258,6 +355,12 @@ _CONTAINER: dict[str, Any] = {
             "uniqueItems": True,
             "items": {"type": "string", "description": "The name of a network."},
             "additionalProperties": {"$ref": "#/$defs/endpoint"},
+        },
+        "dns": dns_schema.CONTAINER,
+        "ports": {
+            "description": "Ports of the host that lead to the container.",
+            "type": ["array", "null"],
+            "items": {"$ref": "#/$defs/port"},
         },
         "labels": _LABELS,
     },
@@ -327,11 +430,23 @@ CORE: Final[dict[str, Any]] = {
             "propertyNames": _NAME,
             "additionalProperties": {"$ref": "#/$defs/container"},
         },
+        "services": {
+            "description": "The services by name: one name and one virtual IP for many containers.",
+            "type": ["object", "null"],
+            "propertyNames": _NAME,
+            "additionalProperties": {"$ref": "#/$defs/service"},
+        },
         "hosts": {
             "description": "The machines that the manifest is applied on, by name, where there are several.",
             "type": ["object", "null"],
             "propertyNames": _NAME,
             "additionalProperties": {"$ref": "#/$defs/host"},
+        },
+        "dns": dns_schema.EVERYWHERE,
+        "coexist": {
+            "enum": ["docker"],
+            "description": "Whose firewall on the same host is to let the networks' packets pass: docker keeps accepts "
+            "for them in the chain DOCKER-USER.",
         },
         "default_address_pools": {
             "description": "Where subnets that no network names are taken from; left out, Docker's pools.",
@@ -360,8 +475,12 @@ CORE: Final[dict[str, Any]] = {
         "ipam_config": _IPAM_CONFIG,
         "route": _ROUTE,
         "container": _CONTAINER,
+        "port": PORT,
+        "service": SERVICE,
+        "service_port": SERVICE_PORT,
         "host": _HOST,
         "sandbox": _SANDBOX,
+        "rate": _RATE,
         "endpoint": _ENDPOINT,
     },
 }

@@ -155,6 +155,29 @@ class Document:
         self.edits.append((start, end, f"{quote}{text}{quote}"))
         _get(self.wanted, path)[number][key] = text
 
+    def rewrite(self, path: Path, number: int, text: str, items: Mapping[str, str]) -> None:
+        """Write a text in the place of an entry of the list at a path that is one; to a mapping, add items."""
+        slot = self.slot(path)
+        if not self.is_own(path, text) or slot is None:
+            return
+        entry = slot.value.value[number]
+        if id(entry) in self.shared or (isinstance(entry, yaml.ScalarNode) and "$" in entry.value):
+            self.refuse(path, f"{text} is in a place that an alias shares, or a variable", slot.key)
+        elif isinstance(entry, yaml.MappingNode):
+            self._insert_into(entry, items)
+            _get(self.wanted, path)[number].update(items)
+        else:
+            self.edits.append((entry.start_mark.index, entry.end_mark.index, _flow(text)))
+            _get(self.wanted, path)[number] = text
+
+    def _insert_into(self, node: Any, items: Mapping[str, str]) -> None:
+        if node.flow_style:
+            self._insert_into_flow(node, _flow(items)[1:-1])
+            return
+        column = node.value[0][0].start_mark.column
+        lines = [line for item in items.items() for line in _block(*item)]
+        self._insert_lines(node.value[0][1].end_mark.index, column, lines)
+
     def put(self, path: Path, value: str | Sequence[str]) -> None:
         """Write a text, or a list of them, in the place of the scalar at a path."""
         what = f"{path[-1]} {_flow(value)}"

@@ -11,7 +11,7 @@ from .model import Manifest
 from .source import read
 from .tree import BROKEN, Map, Plain, Seq, parse
 
-_SECTIONS = {"networks": "network", "containers": "container", "hosts": "host"}
+_SECTIONS = {"networks": "network", "containers": "container", "services": "service", "hosts": "host"}
 
 
 def load(paths: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None) -> Manifest:

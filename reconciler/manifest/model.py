@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import Position
-from ..networks import SandboxRef, StaticRoute
+from ..networks import Bandwidth, SandboxRef, ServicePort, StaticRoute
 from ..resources import Option
 
 
@@ -70,6 +70,29 @@ class EndpointSpec:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     driver_opts: Mapping[str, Option] = field(default_factory=dict)
     host: str | None = None
+    bandwidth: Bandwidth | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class PortSpec(NamedTuple):
+    """A published port as declared. `number` is that of its entry in `ports`, which may be a range, and so many ports.
+
+    `host_ip` None: what the network says, else all the host's addresses. `published` None: a free one of the host's.
+    """
+
+    number: int
+    protocol: str
+    host_ip: str | None
+    published: int | None
+    target: int
+
+
+class DnsSpec(NamedTuple):
+    """How a container looks up names: `servers` are asked for what no container is called, () are the host's."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,26 @@ class ContainerSpec:
     endpoints: tuple[EndpointSpec, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None
+    ports: tuple[PortSpec, ...] = ()
+    dns: DnsSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A service as declared. `containers` and the keys of `weights` are names or patterns (`service_members`).
+
+    `vip` are the pinned addresses, one of a family at most; `mode` is "vip" or "dnsrr". Without `ports`: all of them.
+    `affinity`: whether all connections of a client go to one container.
+    """
+
+    name: str
+    network: str
+    containers: tuple[str, ...]
+    mode: str = "vip"
+    vip: tuple[str, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    affinity: bool = False
+    weights: Mapping[str, int] = field(default_factory=dict)
 
 
 class HostSpec(NamedTuple):
@@ -114,6 +157,16 @@ class Manifest:
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     hosts: Mapping[str, HostSpec] = field(default_factory=dict)
     here: str | None = None
+    services: Mapping[str, ServiceSpec] = field(default_factory=dict)
+    dns: bool | None = None
+    coexist: str | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether containers find each other by name: as said, else where a container uses a word that is for that."""
+        if self.dns is not None:
+            return self.dns
+        return any(one.dns or any(end.aliases for end in one.endpoints) for one in self.containers.values())
 
     @property
     def containers_here(self) -> Mapping[str, ContainerSpec]:

@@ -60,12 +60,17 @@ def _container(manifest: Manifest, container: ContainerSpec, subjects: Mapping[s
             what = f"container {container.name} is on the {subject.spec.driver} network {end.network}"
             mend = "its namespace is the host's: remove sandbox, or set create: false"
             yield Finding(("containers", container.name, "sandbox"), what + " and has a namespace of its own", mend)
-        if len(end.network) + _sysctls_length(end) > alone:
-            yield _too_long(manifest, end)
+        more = _sysctls_length(end) + _own_sysctls_length(container, end, subject) + 7 * bool(end.bandwidth)
+        if len(end.network) + more > alone:
+            yield _too_long(manifest, end, more)
         if end.interface_name is not None:
             yield from _interface(end, interfaces)
         if end.driver_opts:
             yield from _driver_opts(end, subject)
+        if end.bandwidth and (traits.wants_parent or not traits.addressed):
+            yield _unshaped(end, subject)
+        if end.bandwidth:
+            yield from _too_slow(end, subject)
         if not traits.addressed and not traits.interface:
             yield from _not_addressed(end, subject)
 
@@ -84,9 +89,16 @@ def _sysctls_length(end: EndpointSpec) -> int:
     return len(";sysctls=") + len(",".join(end.sysctls)) if end.sysctls else 0
 
 
-def _too_long(manifest: Manifest, end: EndpointSpec) -> Finding:
+def _own_sysctls_length(container: ContainerSpec, end: EndpointSpec, subject: Subject) -> int:
+    """Return how much longer the alias gets by the setting that turns IPv6 on where a runtime has turned it off."""
+    if not container.sandbox.is_anothers or not subject.spec.enable_ipv6:
+        return 0
+    return len(",ipv6.conf.disable_ipv6" if end.sysctls else ";sysctls=ipv6.conf.disable_ipv6")
+
+
+def _too_long(manifest: Manifest, end: EndpointSpec, more: int) -> Finding:
     names = f"{ALIAS}{manifest.project}/{end.container}/{end.network}"
-    length = len(names) + _sysctls_length(end)
+    length = len(names) + more
     what = f"the mark of the link, {shown(names)}"
     what += ", and the names of its sysctls" if end.sysctls else ""
     mend = "choose shorter names" + (", or set fewer sysctls" if end.sysctls else "")
@@ -128,6 +140,30 @@ def _driver_opts(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
             yield Finding(_at(end, "driver_opts", name), what, mend)
 
 
+def _too_slow(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
+    """Yield the rates at which the longest burst has no room for one packet: such packets would never pass."""
+    from .bandwidth import slowest
+
+    mtu = subject.spec.mtu or 0
+    for direction, rate in (end.bandwidth._asdict() if end.bandwidth else {}).items():
+        if rate and rate.rate < slowest(mtu):
+            what = f"at {rate.rate} bit/s no packet of {mtu} bytes, the MTU of network {end.network}, would ever pass"
+            yield Finding(_at(end, "bandwidth", direction), what, f"give it {slowest(mtu)} or more, or a smaller mtu")
+
+
+def _unshaped(end: EndpointSpec, subject: Subject) -> Finding:
+    """Return why packets of an endpoint can't be held up: nothing of it is where its container does not get at it."""
+    driver = subject.spec.driver
+    what = f"what containers of the {driver} network {end.network} send does not pass the host, so no bandwidth"
+    if not subject.driver.TRAITS.wants_parent:
+        return Finding(
+            _at(end, "bandwidth"), f"the {driver} network {end.network} has no veth pairs, so no bandwidth", "remove it"
+        )
+    return Finding(
+        _at(end, "bandwidth"), what, "use a bridge with an uplink (driver_opts: {uplink: NAME}), or remove it"
+    )
+
+
 def _not_addressed(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:
     given = [key for key in ("link_local_ips", "mac_address", "interface_name", "sysctls") if getattr(end, key)]
     given += [key for key, sign in (("ipv4_address", "."), ("ipv6_address", ":")) if sign in "".join(end.addresses)]
@@ -140,7 +176,7 @@ def _addresses(subject: Subject) -> Iterator[Finding]:
     """Yield pinned addresses that are outside, taken, or no container's to have."""
     if not subject.driver.TRAITS.addressed:
         return
-    taken = _taken(subject)
+    taken = taken_addresses(subject)
     if "host_access" in subject.spec.driver_opts and subject.driver.TRAITS.wants_parent:
         yield from _host_access(subject, taken)
     for end in subject.endpoints:
@@ -180,7 +216,7 @@ def _host_access(subject: Subject, taken: dict[tuple[int, int], str]) -> Iterato
             taken[found] = "the host_access address"
 
 
-def _taken(subject: Subject) -> dict[tuple[int, int], str]:
+def taken_addresses(subject: Subject) -> dict[tuple[int, int], str]:
     """Return, for addresses that no container may have, what they are."""
     taken: dict[tuple[int, int], str] = {}
     for entry in subject.entries:
@@ -193,6 +229,12 @@ def _taken(subject: Subject) -> dict[tuple[int, int], str]:
         if entry.config.gateway:
             taken[ip.address(entry.config.gateway) or (0, 0)] = "the gateway"
     return taken
+
+
+def address_fault(subject: Subject, path: Path, spelling: str) -> Finding | None:
+    """Return what keeps an address out of the network, None where nothing does."""
+    found = ip.address(spelling) or (0, 0)
+    return None if _fits(subject, found) else _outside(subject, path, spelling, found[0])
 
 
 def _fits(subject: Subject, found: tuple[int, int]) -> bool:

@@ -16,7 +16,7 @@ def unknown_key(name: str, schema: Mapping[str, Any]) -> tuple[str, str]:
     short = name if len(name) <= 60 else name[:57] + "..."
     what = f"unknown key {short if short.isprintable() else ascii(short)} in {_article(title)}"
     if title == "sandbox" and name in SANDBOXES:
-        return f"netapply can't attach {name} containers yet", "netns and pid are there"
+        return what, SANDBOXES[name]
     if title == "ipam" and name in ("driver", "options"):
         return f"there is no ipam.{name} in netapply: it allocates by itself", "remove it"
     if title.startswith("driver_opts") and name in DOCKER_OPTIONS:

@@ -20,9 +20,9 @@ COMPOSE: dict[str, str] = {
     ),
     **dict.fromkeys(
         (
-            *("ports", "expose", "services", "aliases", "dns", "dns_search", "dns_opt", "extra_hosts"),
+            *("expose", "extra_hosts"),
             *("hostname", "domainname", "bandwidth", "links", "external_links", "attachable", "coexist", "scale"),
-            *("endpoint_mode", "ignore_drift", "include"),
+            *("ignore_drift", "include"),
         ),
         _NOT_YET,
     ),
@@ -32,12 +32,24 @@ COMPOSE: dict[str, str] = {
 INSTEAD = {
     "network_mode": "put the container on a network of the driver host or none",
     "priority": "write gw_priority",
+    "dns_search": "write it as dns: {search: ...}",
+    "dns_opt": "write it as dns: {options: [...]}",
     "name": "the key above is the name; a bridge's own name is driver_opts.name",
 }
 """Keys of Compose that have another place here."""
 
-SANDBOXES = ("docker", "podman", "containerd", "oci", "machine")
-"""Kinds of sandbox that netapply can't attach yet."""
+SANDBOXES = {
+    "runc": "write {oci: ID, runtime: runc}",
+    "crun": "write {oci: ID, runtime: crun}",
+    "nspawn": "write machine",
+    "systemd": "write machine",
+    "compose": "write docker, and the container's name, such as shop-web-1",
+    "container": "say whose: docker, podman, containerd, oci or machine",
+    "name": "say whose: docker, podman, containerd, oci or machine",
+    "id": "say whose: docker, podman, containerd, oci or machine",
+    "path": "give a namespace that has a file elsewhere a name: `ip netns attach NAME PID`",
+}
+"""What is no kind of sandbox, and what to write."""
 
 DOCKER_OPTIONS = {
     "com.docker.network.bridge.name": "write name",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..plan import Create, Delete, Update
 from ..resources import NftTable
+from . import services
 from .content import Content
-from .entries import Entry, grouped, resource_of, source
+from .entries import SERVICES, Entry, grouped, resource_of, source
 from .terminal import BOLD, COLOURS, DIM, View
 from .words import details, in_full, title
 
@@ -32,10 +33,10 @@ def _entry(entry: Entry, content: Content, view: View) -> Iterator[str]:
     place = content.position and next(filter(None, (source(one, content.position) for one in changes)), None)
     where = view.paint(f"  ({place.file}:{place.line})", DIM) if place else ""
     yield f"  {view.sign(entry.action)} {view.paint(title(entry), COLOURS[entry.action])}{where}"
-    for action, line in details(entry):
+    for action, line in services.lines(entry, content.names) if entry.thing == SERVICES else details(entry):
         yield f"      {_mark(action, view)}{view.paint(line, COLOURS.get(action, DIM))}"
     for change in entry.changes:
-        if isinstance(resource_of(change), NftTable):
+        if isinstance(resource_of(change), NftTable) and (entry.thing != SERVICES or view.verbose):
             yield from (f"      {line}" for line in firewall(change, view))
         elif view.verbose:
             yield view.paint(f"      {_verb(change)} {in_full(resource_of(change))}", DIM)

@@ -15,7 +15,8 @@ class Content(NamedTuple):
 
     `networks` and `containers` are the manifest's names, in its order; `position` finds them in it, None where there is
     no manifest. `pending` says by container why it is not attached yet, `refusals` why the plan would not be carried
-    out. `seconds` is how long that took, None if it was not carried out.
+    out. `seconds` is how long that took, None if it was not carried out. `names` are containers by address, of those
+    that serve.
     """
 
     project: str
@@ -26,3 +27,4 @@ class Content(NamedTuple):
     pending: Mapping[str, str] = MappingProxyType({})
     refusals: tuple[str, ...] = ()
     seconds: float | None = None
+    names: Mapping[str, str] = MappingProxyType({})

@@ -12,17 +12,35 @@ from typing import NamedTuple
 
 from ..errors import Position
 from ..plan import Change, Create, Delete, Plan, Update
-from ..resources import HALF_MADE, Delegated, Link, Netns, NftTable, Resource, Sysctl, subject
+from ..resources import (
+    HALF_MADE,
+    HOST,
+    Accepts,
+    Delegated,
+    DnsHosts,
+    DnsServer,
+    Link,
+    Netns,
+    NftTable,
+    Resource,
+    Sysctl,
+    subject,
+)
 from ..safety import is_disruptive
 
 
 class Thing(NamedTuple):
-    """What changes: `kind` is one of endpoint, network, container, firewall, setting, tunnel, leftover and other."""
+    """What changes: `kind` is one of endpoint, network, container, firewall, setting, names, resolver, tunnel,
+    leftover and other."""
 
     kind: str
     container: str | None = None
     network: str | None = None
     name: str = ""
+
+
+SERVICES = Thing("services")
+"""The services, as the tables of all containers have them."""
 
 
 class Entry(NamedTuple):
@@ -52,8 +70,18 @@ def fold(plan: Plan) -> tuple[Entry, ...]:
     """Return the plan's changes by what they are of, in the order in which each thing first changes."""
     things: dict[Thing, list[Change]] = {}
     for change in plan.changes:
-        things.setdefault(thing_of(resource_of(change)), []).append(change)
+        things.setdefault(_thing(change), []).append(change)
     return tuple(_entry(thing, changes) for thing, changes in things.items())
+
+
+def _thing(change: Change) -> Thing:
+    """Return what a change is of: marking a link for a table that comes or goes is no change of the link's."""
+    if isinstance(change, Update) and change.fields == ("tags",):
+        from .services import is_about_tables
+
+        if is_about_tables(change):
+            return SERVICES
+    return thing_of(resource_of(change))
 
 
 def count(entries: Iterable[Entry]) -> Counts:
@@ -69,10 +97,18 @@ def resource_of(change: Change) -> Resource:
 
 def thing_of(resource: Resource) -> Thing:
     """Return what a resource is a part of."""
+    if isinstance(resource, NftTable) and resource.sandbox != HOST:
+        return SERVICES
     if isinstance(resource, NftTable):
         return Thing("firewall", name=f"{resource.family} {resource.name}")
+    if isinstance(resource, Accepts):
+        return Thing("firewall", name=resource.name)
     if isinstance(resource, Sysctl):
         return Thing("setting", name=resource.name)
+    if isinstance(resource, DnsHosts):
+        return Thing("names", network=resource.network)
+    if isinstance(resource, DnsServer):
+        return Thing("resolver", name=resource.name)
     container, network = subject(resource)
     if (network or container or "").startswith(HALF_MADE):
         return Thing("leftover", name=network or container or "")
@@ -93,6 +129,8 @@ def _entry(thing: Thing, changes: Sequence[Change]) -> Entry:
     heads = [change for change in changes if _is_head(thing, resource_of(change))]
     if not heads and thing.kind == "network":
         heads = _on_parent(changes)
+    if thing == SERVICES and len({type(change) for change in heads}) > 1:
+        return Entry(thing, "change", tuple(changes), None)
     last = heads[-1] if heads else None  # of a replacement the Create
     gone = any(isinstance(head, Delete) and not head.replaced for head in heads)
     match last:
@@ -118,10 +156,10 @@ def _on_parent(changes: Sequence[Change]) -> list[Change]:
 def _is_head(thing: Thing, resource: Resource) -> bool:
     match resource:
         case Link(path=path):
-            return "#" not in path or thing.kind in ("other", "tunnel")
+            return thing != SERVICES and ("#" not in path or thing.kind in ("other", "tunnel"))
         case Netns():
             return thing.kind in ("container", "leftover")
-        case NftTable() | Sysctl() | Delegated():
+        case NftTable() | Accepts() | Sysctl() | Delegated() | DnsHosts() | DnsServer():
             return True
         case _:
             return thing.kind == "other"
@@ -146,9 +184,9 @@ def grouped(
         if (network := entry.thing.network) is not None:
             where = (0, places.get(network, len(places)), network)
         else:
-            where = (1, 0, "") if entry.thing.kind == "container" else (2, 0, "")
+            where = ({"container": 1, "services": 2}.get(entry.thing.kind, 3), 0, "")
         groups.setdefault(where, []).append(entry)
-    headings = {1: "containers", 2: "host"}
+    headings = {1: "containers", 2: "services", 3: "host"}
     return [
         (headings.get(group[0]) or f"network {group[2]}", sorted(groups[group], key=within)) for group in sorted(groups)
     ]
@@ -177,6 +215,12 @@ def source(change: Change, position: Callable[..., Position]) -> Position | None
             return position("networks", network, *_below(field))
         case Thing("container", container):
             return position("containers", container)
+        case Thing("services"):
+            return position("services")
+        case Thing("names", _, network):
+            return position("networks", network)
+        case Thing("resolver"):
+            return position("dns")
         case _:
             return None
 

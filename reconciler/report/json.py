@@ -11,6 +11,7 @@ from ..resources import Resource, State, subject, value_of
 from ..safety import is_disruptive
 from ..wire import Json as Json
 from ..wire import plain
+from . import publishing
 from .content import Content
 from .entries import Counts, count, fold, resource_of, source
 
@@ -31,6 +32,7 @@ def plan(content: Content) -> Json:
         "applied": content.seconds is not None,
         "seconds": None if content.seconds is None else round(content.seconds, 3),
         "changes": [_change(change, content) for change in content.plan.changes],
+        "ports": [one for change in content.plan.changes for one in publishing.changed(change)],
         "notes": list(content.plan.notes),
         "pending": {name: content.pending[name] for name in sorted(content.pending)},
         "refusals": list(content.refusals),
@@ -71,10 +73,17 @@ def _changed(before: Resource, after: Resource, names: Iterable[str]) -> Json:
 def status(project: str, observed: State, content: Content | None) -> Json:
     """Return what there is of a project. `drift` are the changes that would mend it, null without a manifest."""
     drift: Json = None if content is None else [_change(change, content) for change in content.plan.changes]
+    ports = [one for resource in observed.values() for one in publishing.of(resource)]
     resources: list[Json] = [
         {"kind": key.kind, "key": key.name, "value": plain(observed[key])} for key in sorted(observed)
     ]
-    return {"format_version": FORMAT_VERSION, "project": project, "resources": resources, "drift": drift}
+    return {
+        "format_version": FORMAT_VERSION,
+        "project": project,
+        "resources": resources,
+        "ports": publishing.as_json(ports),
+        "drift": drift,
+    }
 
 
 def error(failure: NetapplyError) -> Json:

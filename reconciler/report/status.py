@@ -8,9 +8,12 @@ from typing import NamedTuple
 from ..resources import (
     GUARD_TABLE,
     UPLINK,
+    Accepts,
     Address,
     BridgeVlan,
     Delegated,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Link,
     Neighbour,
@@ -19,12 +22,13 @@ from ..resources import (
     Port,
     Resource,
     Route,
+    Shaper,
     State,
     Sysctl,
     WireguardPeer,
 )
 from .content import Content
-from .entries import Entry, Thing, fold, thing_of
+from .entries import SERVICES, Entry, Thing, fold, thing_of
 from .requests import asked
 from .terminal import BOLD, COLOURS, DIM, YELLOW, View
 from .words import brief, details, place, title, vlan_words
@@ -52,7 +56,10 @@ def tree(project: str, observed: State, content: Content | None, view: View) -> 
     networks = sorted({thing.network for thing in (*things, *entries) if thing.network is not None})
     branches = [_network(name, things, entries, view) for name in networks]
     branches += _group("containers", ("container",), things, entries, view)
-    branches += _group("host", ("firewall", "setting", "tunnel", "leftover", "other"), things, entries, view)
+    if SERVICES in things or SERVICES in entries:
+        branches.append(_services(things.get(SERVICES, ()), entries.get(SERVICES), observed, view))
+    rest = ("firewall", "setting", "tunnel", "resolver", "leftover", "other")
+    branches += _group("host", rest, things, entries, view)
     lines = [view.paint(_root(project, things, content, entries), BOLD), *_drawn(branches, "", view)]
     lines += [view.paint(f"pending: container {name}: {why}", YELLOW) for name, why in pending]
     return "".join(f"{line}\n" for line in lines)
@@ -69,6 +76,16 @@ def _root(
     return f"{project}: {state}"
 
 
+def _services(there: Sequence[Resource], entry: Entry | None, observed: State, view: View) -> Branch:
+    from .services import as_there, holders, lines
+
+    line, names = view.paint("services"), holders(observed)
+    if entry:
+        words = ", ".join(f"{_DRIFTS.get(action, '')}{what}" for action, what in lines(entry, names))
+        line = f"{line}  {view.paint(f'← {words or title(entry)}', COLOURS[entry.action])}"
+    return Branch(line, tuple(Branch(view.paint(f"{name}: {what}")) for name, what in as_there(there, names)))
+
+
 def _network(name: str, things: Mapping[Thing, list[Resource]], entries: Mapping[Thing, Entry], view: View) -> Branch:
     own = Thing("network", None, name)
     endpoints = sorted(
@@ -76,6 +93,8 @@ def _network(name: str, things: Mapping[Thing, list[Resource]], entries: Mapping
         key=lambda thing: thing.container or "",
     )
     below = tuple(_leaf(thing, str(thing.container), things, entries, view) for thing in endpoints)
+    if (names := Thing("names", None, name)) in things or names in entries:
+        below = (*below, _leaf(names, f"names of {name}", things, entries, view))
     return _leaf(own, f"network {name}", things, entries, view)._replace(below=below)
 
 
@@ -97,6 +116,8 @@ def _group(
 
 def _name(thing: Thing) -> str:
     if not thing.container:
+        if thing.kind == "resolver":
+            return f"resolver of {{{thing.name}}}"
         return thing.name if thing.kind == "other" else f"{thing.kind} {thing.name}"
     return place(thing.container) if thing.container.startswith("@") else thing.container
 
@@ -108,9 +129,16 @@ def _leaf(
     words = " ".join(_is(things.get(thing, [])))
     line = view.paint(f"{name}: {words}" if words else name)
     entry = entries.get(thing)
+    below = _ports(things.get(thing, []), view) if thing.kind == "firewall" else ()
     if entry is None:
-        return Branch(line)
-    return Branch(f"{line}  {view.paint(f'← {_drift(entry)}', COLOURS[entry.action])}")
+        return Branch(line, below)
+    return Branch(f"{line}  {view.paint(f'← {_drift(entry)}', COLOURS[entry.action])}", below)
+
+
+def _ports(resources: Sequence[Resource], view: View) -> tuple[Branch, ...]:
+    from .publishing import lines, of
+
+    return tuple(Branch(view.paint(str(line))) for one in resources for line in lines(of(one)))
 
 
 def _drift(entry: Entry) -> str:
@@ -145,16 +173,26 @@ def _is(resources: Sequence[Resource]) -> Iterator[str]:
                 yield f"{reference}{' (adopted)' if adopted else ''}"
             case Sysctl(value=value):
                 yield value
+            case Accepts(rules=rules):
+                yield f"{len(rules)} rules"
             case NftTable(text=text):
                 yield f"{len(text.splitlines())} lines"
             case Port() | WireguardPeer():
                 yield brief(resource)
+            case DnsHosts() | DnsServer():
+                from .names import content as names
+
+                yield names(resource)
             case Delegated(interface=interface, addresses=addresses):
                 yield from (interface, f"({asked(resource)})", *addresses) if interface else (asked(resource),)
             case _:
                 pass
     if vlans := [one for one in resources if isinstance(one, BridgeVlan) and not one.link.endswith(UPLINK)]:
         yield vlan_words(vlans)
+    if any(isinstance(one, Shaper) for one in resources):
+        from .bandwidth import words as speeds
+
+        yield speeds(resources)
     if any(isinstance(one, FdbEntry | Neighbour) for one in resources):
         from .forwarding import is_way
         from .forwarding import words as ways
@@ -162,7 +200,7 @@ def _is(resources: Sequence[Resource]) -> Iterator[str]:
         yield ways(one for one in resources if is_way(one))
 
 
-_ORDER = (Netns, Link, Port, Delegated, Address, Route, WireguardPeer, Sysctl, NftTable)
+_ORDER = (Netns, Link, Port, Delegated, Address, Route, WireguardPeer, Sysctl, NftTable, Accepts, DnsHosts, DnsServer)
 
 
 def _drawn(branches: Sequence[Branch], before: str, view: View) -> Iterator[str]:

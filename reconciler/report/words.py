@@ -7,11 +7,17 @@ from collections.abc import Iterable, Iterator
 from ..plan import Change, Create, Delete, Update
 from ..resources import (
     HOST,
+    IFB,
+    NFT,
+    SHAPED,
     UPLINK,
     VLANS,
+    Accepts,
     Address,
     BridgeVlan,
     Delegated,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Key,
     Link,
@@ -19,8 +25,10 @@ from ..resources import (
     Netns,
     NftTable,
     Port,
+    ResolvConf,
     Resource,
     Route,
+    Shaper,
     Sysctl,
     Wireguard,
     WireguardPeer,
@@ -61,11 +69,15 @@ def title(entry: Entry) -> str:
                 name = f"host access {head.name}"
         case "container":
             name = place(entry.thing.container or HOST)
+        case "services":
+            from .services import title as of_services
+
+            return of_services(entry)
         case "leftover":
             name = "what an interrupted run left behind"
         case "other":
             name = brief(head) if head else entry.thing.name
-        case "tunnel" if head:
+        case "tunnel" | "names" | "resolver" if head:
             name = brief(head)
         case kind:
             name = f"{kind} {entry.thing.name}"
@@ -111,6 +123,12 @@ def _content(entry: Entry, head: Resource | None) -> str:
             return _lines(text)
         case Sysctl(value=value):
             return value
+        case Accepts(rules=rules):
+            return ", ".join(rules)
+        case DnsHosts() | DnsServer():
+            from . import names
+
+            return names.content(head)
         case _:
             return ""
 
@@ -125,12 +143,21 @@ def _lines(text: str) -> str:
 
 def details(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield lines below the title, each with the action that it stands for ("" for a remark), the nft text aside."""
+    if entry.thing.kind == "services":
+        from .services import lines as of_services
+
+        yield from of_services(entry)
+        return
     deleted = {change.key: change.before for change in entry.changes if isinstance(change, Delete)}
     told: set[str] = set()
     for change in entry.changes:
         lines: Iterable[str] = ()
-        if isinstance(change, Update) and not isinstance(change.after, Route | BridgeVlan | FdbEntry | Neighbour):
+        if isinstance(change, Update) and not _is_told_below(change.after):
             lines = field_changes(change.before, change.after, change.fields)
+            if isinstance(change.after, DnsHosts | DnsServer | ResolvConf):
+                from . import names
+
+                lines = names.changed(change)
             if isinstance(change.after, Wireguard | WireguardPeer):
                 from . import tunnels
 
@@ -144,6 +171,10 @@ def details(entry: Entry) -> Iterator[tuple[str, str]]:
             if line not in told:  # both ends of a veth pair have an MTU
                 told.add(line)
                 yield "change", line
+    if entry.thing.kind == "firewall" and entry.head:
+        from . import publishing
+
+        yield from publishing.differing(entry.head)
     yield from _carried(entry)
     if entry.action == "replace" and isinstance(entry.head, Create):
         before = deleted.get(entry.head.key)
@@ -178,6 +209,10 @@ def field_changes(before: Resource, after: Resource, fields: Iterable[str]) -> I
     for name in fields:
         if isinstance(after, NftTable | Sysctl):
             continue
+        if isinstance(before, Accepts) and isinstance(after, Accepts):
+            yield from (f"+ {rule}" for rule in after.rules if rule not in before.rules)
+            yield from (f"- {rule}" for rule in before.rules if rule not in after.rules)
+            continue
         if name == "peer":
             yield "its inner end is lost"
             continue
@@ -202,8 +237,8 @@ def field_changes(before: Resource, after: Resource, fields: Iterable[str]) -> I
 
 
 def _plain_tags(tags: object) -> tuple[str, ...]:
-    """Return the tags without those that other lines say: of VLANs and uplinks."""
-    told = [str(tag) for tag in tags if tag != VLANS] if isinstance(tags, tuple) else []
+    """Return the tags without those that other lines say: of VLANs, uplinks and bandwidth."""
+    told = [str(tag) for tag in tags if tag not in (NFT, SHAPED, VLANS)] if isinstance(tags, tuple) else []
     return tuple(tag for tag in told if not any(Port.tagged([tag])))
 
 
@@ -253,9 +288,13 @@ def _carried(entry: Entry) -> Iterator[tuple[str, str]]:
     whole = entry.action != "change"
     vlans: list[Change] = []
     ways: list[Change] = []
+    queues: list[Change] = []
     readdressed = {} if whole else dict(_readdressed(entry))
     for change in entry.changes:
         resource = resource_of(change)
+        if change is not entry.head and _is_about_bandwidth(resource):
+            queues.append(change)
+            continue
         if change is entry.head or isinstance(resource, NftTable | Sysctl) or _is_in_title(change, whole):
             continue
         if isinstance(resource, BridgeVlan):
@@ -289,6 +328,19 @@ def _carried(entry: Entry) -> Iterator[tuple[str, str]]:
         from .forwarding import folded
 
         yield from folded(ways)
+    if queues and entry.action in ("add", "change"):
+        from . import bandwidth
+
+        yield from bandwidth.folded(queues)
+
+
+def _is_told_below(resource: Resource) -> bool:
+    """Whether `_carried` says what changes in it."""
+    return isinstance(resource, Route | BridgeVlan | FdbEntry | Neighbour) or _is_about_bandwidth(resource)
+
+
+def _is_about_bandwidth(resource: Resource) -> bool:
+    return isinstance(resource, Shaper) or (isinstance(resource, Link) and resource.path.endswith(IFB))
 
 
 def _vlans(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
@@ -335,7 +387,7 @@ def _is_in_title(change: Change, whole: bool) -> bool:
     if not whole:
         return False
     match change:
-        case Create(after=Address()):
+        case Create(after=Address() | ResolvConf()):
             return True
         case Create(after=Route(destination=destination, type="unicast")):
             return destination in _DEFAULTS
@@ -368,12 +420,22 @@ def brief(resource: Resource) -> str:
             from . import tunnels
 
             return tunnels.brief(resource)
+        case Shaper():
+            from . import bandwidth
+
+            return bandwidth.brief(resource)
         case Delegated(protocol=protocol, path=path):
             return f"{protocol} {path}"
         case NftTable(family=family, name=name):
             return f"firewall {family} {name}"
+        case Accepts(name=name):
+            return f"firewall {name}"
         case Sysctl(name=name, value=value):
             return f"setting {name} = {value}"
+        case DnsHosts() | DnsServer() | ResolvConf():
+            from . import names
+
+            return names.brief(resource)
 
 
 def _destination(route: Route) -> str:

@@ -20,7 +20,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TypeAlias
 
+from .coexistence import DOCKER, Accepts
 from .comparing import differences, must_replace, value_of
+from .dns import DnsHosts, DnsServer, ResolvConf
 from .links import BridgeVlan, Link, Netns, Peer, Port
 from .names import (
     ALIAS,
@@ -29,6 +31,7 @@ from .names import (
     HALF_MADE,
     HOST,
     LINK_GROUP,
+    NFT,
     ROUTE_PROTOCOL,
     UPLINK,
     VLANS,
@@ -38,24 +41,32 @@ from .names import (
 )
 from .plugins import Delegated
 from .settings import NftTable, Sysctl
+from .shaping import IFB, SHAPED, Shaper
 from .tunnels import Wireguard, WireguardPeer
 from .ways import Address, FdbEntry, Neighbour, Route
 
 __all__ = [
     "ALIAS",
     "CARRIED",
+    "DOCKER",
     "FENCES",
     "GUARD_TABLE",
     "HALF_MADE",
     "HOST",
+    "IFB",
     "LINK_GROUP",
+    "NFT",
     "ROUTE_PROTOCOL",
+    "SHAPED",
     "UPLINK",
     "VLANS",
     "WIREGUARD",
+    "Accepts",
     "Address",
     "BridgeVlan",
     "Delegated",
+    "DnsHosts",
+    "DnsServer",
     "FdbEntry",
     "Key",
     "Link",
@@ -65,8 +76,10 @@ __all__ = [
     "Option",
     "Peer",
     "Port",
+    "ResolvConf",
     "Resource",
     "Route",
+    "Shaper",
     "State",
     "Sysctl",
     "Wireguard",
@@ -88,14 +101,19 @@ Resource: TypeAlias = (
     | FdbEntry
     | Neighbour
     | BridgeVlan
+    | Shaper
     | Wireguard
     | WireguardPeer
     | Delegated
     | Sysctl
     | NftTable
+    | Accepts
+    | DnsHosts
+    | DnsServer
+    | ResolvConf
 )
 
-CARRIED = (Address, Route, FdbEntry, Neighbour, BridgeVlan, Wireguard, WireguardPeer)
+CARRIED = (Address, Route, FdbEntry, Neighbour, BridgeVlan, Shaper, Wireguard, WireguardPeer)
 """Those with a `link` that they are part of, and go with."""
 
 State: TypeAlias = Mapping[Key, Resource]
@@ -114,17 +132,19 @@ def state(resources: Iterator[Resource] | tuple[Resource, ...] | list[Resource])
 def subject(resource: Resource) -> tuple[str | None, str | None]:
     """Return the container and the network that a resource is for, each None where there is none, or several."""
     match resource:
-        case Netns(sandbox=name):
+        case Netns(sandbox=name) | ResolvConf(sandbox=name):
             return name, None
         case Link(path=path) | Port(path=path) | Address(link=path) | Delegated(path=path):
             return _split(path)
-        case FdbEntry(link=path) | Neighbour(link=path) | BridgeVlan(link=path):
+        case FdbEntry(link=path) | Neighbour(link=path) | BridgeVlan(link=path) | Shaper(link=path):
             return _split(path)
         case Wireguard(link=path) | WireguardPeer(link=path):
             return _split(path)
+        case DnsHosts(network=name):
+            return None, name
         case Route(link=str(path)):
             return _split(path)
-        case Route(sandbox=name):
+        case Route(sandbox=name) | NftTable(sandbox=name):
             return name or None, None
         case _:
             return None, None

@@ -36,6 +36,9 @@ UPLINK = "#uplink"
 VLANS = "vlans"
 """The tag of a bridge or a port whose VLANs are netapply's to say; those of others are not looked at."""
 
+NFT = "nft"
+"""The tag of a sandbox's link that says that the project may have an nft table in there."""
+
 Option: TypeAlias = str | int | bool
 
 

@@ -1,11 +1,11 @@
-"""What is the host's as a whole: settings and firewall tables."""
+"""Settings of the host, and nftables tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .names import Key
+from .names import HOST, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,10 @@ class Sysctl:
 
 @dataclass(frozen=True, slots=True)
 class NftTable:
-    """An nftables table in the host's namespace: the project's, or the guard that all projects share.
+    """An nftables table: the project's in the host or in a sandbox, or the guard of the host that all projects share.
 
     `text` is the whole table as `nft -s list table` prints it; `Host.canonical` brings a desired one into that form.
+    One in a sandbox is found by the tag NFT of a link there (docs/decisions/013-services.md).
     """
 
     KIND: ClassVar[str] = "nft"
@@ -40,11 +41,12 @@ class NftTable:
     family: str
     name: str
     text: str
+    sandbox: str = HOST
 
     @property
     def key(self) -> Key:
-        return Key("nft", f"{self.family} {self.name}")
+        return Key("nft", f"{self.sandbox} {self.family} {self.name}".lstrip())
 
     @property
     def requires(self) -> tuple[Key, ...]:
-        return ()
+        return (Key("netns", self.sandbox),) if self.sandbox != HOST else ()

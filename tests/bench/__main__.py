@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.isolation import isolated, lacks
 
-from . import cases, overlay
+from . import cases, names, overlay, ports, services
 from .cases import Row
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,9 @@ WHOLE: tuple[Callable[[], Iterator[Row]], ...] = (
     cases.existing_namespaces,
     cases.from_clean,
     overlay.remote_endpoints,
+    names.ten_thousand,
+    ports.published,
+    services.balanced,
 )
 
 

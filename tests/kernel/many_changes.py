@@ -31,12 +31,21 @@ containers:
   left: {host: there, networks: {span: {ipv4_address: 10.25.0.12}}}
   web:
     networks:
-      front: {ipv4_address: 10.20.0.10, ipv6_address: "fd00:20::10", mac_address: "02:00:00:00:00:10"}
+      front:
+        ipv4_address: 10.20.0.10
+        ipv6_address: "fd00:20::10"
+        mac_address: "02:00:00:00:00:10"
+        bandwidth: {ingress: 10mbit}
       back: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 2, net.ipv4.conf.IFNAME.log_martians: 1}}
   db: {networks: {back: {ipv4_address: 10.21.0.20}}}
-  gone: {networks: [old, front]}
-  mac: {networks: {lan: {ipv4_address: 10.23.0.20}}}
-  theirs: {sandbox: {netns: theirs, create: false}, networks: {front: {}, old: {}}}
+  gone: {networks: {old: {}, front: {bandwidth: {egress: 5mbit}}}}
+  mac: {networks: {lan: {ipv4_address: 10.23.0.20}}, ports: ["8080:80/udp", "8081:80", "127.0.0.1:8085:85"]}
+  theirs:
+    sandbox: {netns: theirs, create: false}
+    networks: {front: {bandwidth: {ingress: 1mbit, egress: 2mbit}}, old: {}}
+services:
+  store: {network: front, containers: [web, gone], ports: [80, 53/udp]}
+  spread: {network: span, containers: ["*"]}
 """
 
 AFTER = """
@@ -74,12 +83,16 @@ containers:
         ipv4_address: 10.20.0.11
         ipv6_address: "fd00:20::11"
         mac_address: "02:00:00:00:00:11"
+        bandwidth: {ingress: 20mbit, egress: 30mbit}
         interface_name: front0
       back: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 0, net.ipv6.conf.IFNAME.accept_ra: 0}}
   db: {networks: {lan: {ipv4_address: 10.23.0.21, interface_name: lan0}, fresh: {interface_name: fresh0}}}
-  new: {networks: {fresh: {}, front: {}}}
-  mac: {networks: {lan: {ipv4_address: 10.23.0.20, mac_address: "02:00:00:00:00:33"}, edge: {}}}
+  new: {networks: {fresh: {}, front: {}}, ports: ["8080-8081:80-81/udp", "8081:80"]}
+  mac: {networks: {lan: {ipv4_address: 10.23.0.20, mac_address: "02:00:00:00:00:33"}, edge: {}}, ports: ["8083:83"]}
   theirs: {sandbox: {netns: theirs, create: false}, networks: {front: {}}}
+services:
+  spread: {network: span, containers: [own, moved], vip: 10.25.0.200, affinity: client}
+  fresh: {network: fresh, containers: [db, new], ports: ["8099:99"], weights: {db: 2}}
 """
 
 FOREIGN = """
@@ -118,6 +131,8 @@ def snapshot(accepting: Sequence[str] = ACCEPTING) -> dict[str, Any]:
     """Return all that `ip`, `nft` and /proc say of the host and its namespaces, but for numbers that need not last."""
     result: dict[str, Any] = {"nft": _output("nft", "list", "ruleset")}
     names = sorted(path.name for path in Path("/run/netns").iterdir())
+    for name in names:
+        result[f"nft in {name}"] = _output("nsenter", f"--net=/run/netns/{name}", "nft", "list", "ruleset")
     for name in ("", *names):
         at = ["-n", name] if name else []
         result[name or "host"] = {
@@ -131,6 +146,13 @@ def snapshot(accepting: Sequence[str] = ACCEPTING) -> dict[str, Any]:
                 "neighbours": ("neigh", "show", "nud", "permanent"),
             }.items()
         }
+    result["queues"] = sorted(map(_lasting, json.loads(_output("tc", "-j", "qdisc", "show") or "[]")), key=repr)
+    result["filters"] = [
+        f"{one} {line}"
+        for one in sorted(link["ifname"] for link in json.loads(_output("ip", "-j", "link")))
+        for line in _output("tc", "filter", "show", "dev", one, "ingress").splitlines()
+        if "pref" in line or "Redirect" in line
+    ]
     settings = [f"net/ipv6/conf/{link}/accept_ra" for link in accepting]
     entries = json.loads(_output("bridge", "-j", "fdb", "show") or "[]")
     said = [one for one in entries if "dst" in one or one.get("state") == "static"]  # the rest is learnt

@@ -23,9 +23,12 @@ from reconciler.networks import SandboxRef
 from reconciler.plan import Change, Create, Delete, Update, diff
 from reconciler.resources import (
     HOST,
+    NFT,
     VLANS,
     Address,
     BridgeVlan,
+    DnsHosts,
+    DnsServer,
     FdbEntry,
     Key,
     Link,
@@ -34,6 +37,7 @@ from reconciler.resources import (
     Option,
     Peer,
     Port,
+    ResolvConf,
     Resource,
     Route,
     State,
@@ -104,7 +108,75 @@ TO_ALL = FdbEntry("front#vxlan", FdbEntry.FLOOD, "192.0.2.11", bridged=False)
 NEAR = Neighbour("front", "10.20.0.99", "02:00:00:00:00:0b")
 NEAR6 = Neighbour("front", "fd00:20::99", "02:00:00:00:00:0b")
 
+NAMES = DnsHosts("front", ("10.20.0.10 web web.front",))
+MORE_NAMES = replace(NAMES, records=(*NAMES.records, "10.20.0.11 db db.front"))
+RESOLVER = DnsServer("front", ("front",), ("10.20.0.1",), 24000, ("front",), ("10.20.0.0/24",))
+OTHER_PORT = replace(RESOLVER, port=24001)
+RESOLV_CONF = ResolvConf("web", "netns:web", ("nameserver 10.20.0.1",))
+OTHER_CONF = replace(RESOLV_CONF, lines=("nameserver 10.20.0.2", "options ndots:2"))
+
+WEB_MARKED = replace(WEB_FRONT, tags=(NFT,))
+INSIDE = replace(TABLE, sandbox="web")
+EDITED = replace(nft_table("accept"), sandbox="web")
+
 LISTS: dict[str, list[list[Change]]] = {
+    "a table in a sandbox is made, changed and removed": [
+        made(WEB, FRONT, WEB_MARKED, INSIDE),
+        change(INSIDE, EDITED, "text"),
+        gone(EDITED),
+        gone(EDITED),
+        change(EDITED, INSIDE, "text"),
+    ],
+    "a table is seen in a sandbox where a mark says so": [
+        made(WEB, DB, FRONT, WEB_FRONT, INSIDE),
+        change(WEB_FRONT, WEB_MARKED, "tags"),
+        change(WEB_MARKED, WEB_FRONT, "tags"),
+    ],
+    "a table goes with its sandbox and comes back with it": [
+        made(WEB, FRONT, WEB_MARKED, INSIDE),
+        gone(WEB),
+        made(WEB),
+    ],
+    "there is no table where there is no sandbox": [made(INSIDE), gone(INSIDE)],
+    "names are written, changed and removed": [
+        change(NAMES, MORE_NAMES, "records"),
+        made(NAMES),
+        made(NAMES),
+        change(NAMES, MORE_NAMES, "records"),
+        gone(MORE_NAMES),
+        gone(NAMES),
+    ],
+    "a resolver listens where the host has an address, and nobody else listens": [
+        made(RESOLVER),
+        made(FRONT, GATEWAY, NAMES, RESOLVER),
+        made(RESOLVER),
+        made(replace(RESOLVER, name="back")),
+        made(replace(OTHER_PORT, name="back")),
+        change(RESOLVER, OTHER_PORT, "port"),
+        gone(replace(OTHER_PORT, name="back")),
+        change(RESOLVER, OTHER_PORT, "port"),
+        gone(OTHER_PORT),
+        change(OTHER_PORT, RESOLVER, "port"),
+    ],
+    "a resolver outlives its address, and answers when that is back": [
+        made(FRONT, GATEWAY, NAMES, RESOLVER),
+        gone(FRONT),
+        made(FRONT, GATEWAY),
+        gone(RESOLVER, NAMES),
+    ],
+    "a resolver reads new names, and need not have any": [
+        made(FRONT, GATEWAY, RESOLVER),
+        made(NAMES),
+        change(NAMES, MORE_NAMES, "records"),
+    ],
+    "a container's resolv.conf is made once, changed and removed": [
+        made(WEB, RESOLV_CONF),
+        made(RESOLV_CONF),
+        change(RESOLV_CONF, OTHER_CONF, "lines"),
+        gone(OTHER_CONF),
+        gone(OTHER_CONF),
+        change(OTHER_CONF, RESOLV_CONF, "lines"),
+    ],
     "everything is made once": [made(*SHOP, NOWHERE, NOWHERE6, TABLE)],
     "nothing can be made twice": [made(*SHOP, NOWHERE), made(*SHOP, NOWHERE)],
     "nothing can be deleted that is not there": [

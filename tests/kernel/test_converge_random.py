@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -35,6 +36,9 @@ def fresh(new_host: NewHost) -> Iterator[tuple[LinuxHost, int]]:
         process = machine.start(["sh", "-c", "echo there; exec sleep 120"], netns="theirs")
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n"
+        machines = Path("/run/systemd/machines")
+        machines.mkdir(parents=True)
+        (machines / "theirs").write_text(f"CLASS=container\nLEADER={process.pid}\n")
         host = LinuxHost()
         yield host, process.pid
         host.close()

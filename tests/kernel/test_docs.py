@@ -18,7 +18,7 @@ import pytest
 from tests.machine import Machine
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/lifecycle.md", "docs/firewall.md", "docs/explain.md")
+PAGES = ("README.md", "docs/lifecycle.md", "docs/firewall.md", "docs/explain.md", "docs/bandwidth.md", "docs/ports.md")
 
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 SECONDS = re.compile(r"in \d+\.\d\d s")

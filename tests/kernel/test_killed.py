@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +16,7 @@ from reconciler.manifest.model import Manifest
 from tests.strategies import unprotected
 
 from .many_changes import changes, forget_forwarding, snapshot
-from .test_rollback import OPTIONS, Counting, manifests, number_of_operations, raising
+from .test_rollback import OPTIONS, Counting, manifests, number_of_operations, operations, raising
 
 __all__ = ["manifests"]  # the fixture
 
@@ -37,14 +38,28 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def chosen(words: Sequence[str]) -> list[int]:
+    """Return the operations to be killed at: all with THOROUGH=1, else the first, a middle and the last of each kind.
+
+    A kind is what is done to what, "set link" or "write nft". The last of all is among them.
+    """
+    if os.environ.get("THOROUGH"):
+        return list(range(len(words)))
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for number, one in enumerate(words):
+        kinds.setdefault(tuple(one.split()[:2]), []).append(number)
+    return sorted({some[at] for some in kinds.values() for at in (0, len(some) // 2, -1)} | {len(words) - 1})
+
+
 @pytest.mark.root
 def test_killed_at_any_operation_the_next_run_converges(manifests: tuple[Manifest, Manifest]) -> None:
     before, after = manifests
-    total = number_of_operations(manifests)
+    words = operations(manifests)
+    total = len(words)
     as_before = snapshot()
     engine.converge(after, LinuxHost(), OPTIONS)
     as_after = snapshot()
-    for at in range(total):
+    for at in chosen(words):
         engine.converge(unprotected(after), LinuxHost(), OPTIONS)
         engine.converge(before, LinuxHost(), OPTIONS)
         forget_forwarding()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import Host, add_host, cluster
+from tests.dns import ask
+from tests.kernel import test_ports as ports_tests
 from tests.machine import Machine
+
+from .balanced import servers
 
 ROOT = Path(__file__).parents[2] / "manifests"
 EXAMPLES = sorted(path for path in ROOT.iterdir() if path.is_dir() or path.suffix == ".yaml")
@@ -115,6 +121,14 @@ def sources(host: Machine) -> None:
         host.run(f"ip route add {address} via {via}", netns="outside")
 
 
+def docker(host: Machine) -> None:
+    """Do to the firewall what Docker does."""
+    host.run("iptables-nft -N DOCKER-USER")
+    host.run("iptables-nft -A DOCKER-USER -j RETURN")
+    host.run("iptables-nft -I FORWARD -j DOCKER-USER")
+    host.run("iptables-nft -P FORWARD DROP")
+
+
 def vpn(host: Machine) -> None:
     host.outside("admins", "vpn0", default_route=False, routes=("10.52.0.0/24", "fd00:52::/64"))
 
@@ -139,8 +153,42 @@ def keys(host: Machine) -> None:
         run(["sh", "-c", f"umask 077; echo {key} > /etc/netapply/wireguard.key"])
 
 
+VOTING = ("vote-1", "vote-2", "vote-3", "result", "worker", "redis", "db")
+
+
+def engine(socket: str) -> Act:
+    """Start containers without networks, and what says where they are. tests/engines has the real engines."""
+
+    def start(host: Machine) -> None:
+        pids = {name: host.process() for name in VOTING}
+        for name, pid in pids.items():
+            host.run(["ip", "netns", "attach", name, str(pid)])
+        answers: dict[str, object] = {"/_ping": {}}
+        for name, pid in pids.items():
+            number = "" if name[-1].isdigit() else "-1"
+            answers[f"/v1.24/containers/voting-{name}{number}/json"] = {"State": {"Pid": pid}}
+        answers["/v4.0.0/libpod/containers/json?all=true"] = [
+            {"Id": str(pid), "Names": [f"voting-{name}"], "State": "running", "Pid": pid} for name, pid in pids.items()
+        ]
+        Path(socket).parent.mkdir(exist_ok=True)
+        host.start([sys.executable, "-m", "tests.unit.engine", socket, json.dumps(answers)])
+        until(lambda: Path(socket).exists())
+
+    return start
+
+
+def until(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 PREPARE: dict[str, Act] = {
+    "docker": engine("/run/docker.sock"),
+    "podman": engine("/run/podman/podman.sock"),
     "bridge-snat": sources,
+    "coexist-docker": docker,
     "bridge-trusted": vpn,
     "bridge-uplink": card,
     "bridge-vlans": card,
@@ -170,6 +218,33 @@ def voting_app(host: Machine) -> None:
     unreached(host, *((one, "203.0.113.2") for one in ("worker", "redis", "db")), ("outside", back["db"]))
 
 
+def voting_app_published(host: Machine) -> None:
+    """Votes are taken by three in turn, from outside and from the host; who is on a network knows the names on it."""
+    votes = ("vote-1", "vote-2", "vote-3")
+    with servers(host, votes, 80) as vote:
+        found = {vote.connect("outside", "203.0.113.1", 8080) for _ in range(6)}
+        assert found == {(name, "203.0.113.2") for name in votes}
+        assert vote.connect("", "127.0.0.1", 8080)
+        (vip,) = ask("result", "10.20.0.1", "vote").values
+        assert len({vote.connect("result", vip, 80) for _ in range(6)}) == 3
+    assert ports_tests.tcp(host, "outside", "result", "203.0.113.1", 8081) == "203.0.113.2"
+    assert ports_tests.tcp(host, "outside", "db", "203.0.113.1", 5432, 5432) is None
+    (db,) = ask("worker", "10.20.1.1", "db").values
+    assert db in host.addresses("db")
+    assert ask("worker", "10.20.1.1", "result.front-tier").values == ()
+
+
+def published(host: Machine) -> None:
+    outside = ("203.0.113.2", "2001:db8:113::2")
+    for address, source in zip(("203.0.113.1", "2001:db8:113::1"), outside, strict=True):
+        assert ports_tests.tcp(host, "outside", "web", address, 8443, 443) == source
+        assert ports_tests.udp(host, "outside", "web", address, 9009, 9009) == source
+        assert ports_tests.udp(host, "outside", "dns", address, 5300, 53) == source
+    assert ports_tests.tcp(host, "outside", "dns", "203.0.113.1", 5300, 53) == "203.0.113.2"
+    assert ports_tests.tcp(host, "", "admin", "127.0.0.1", 8081) == "10.42.1.1"
+    assert ports_tests.tcp(host, "outside", "admin", "203.0.113.1", 8081) is None
+
+
 def pair_of_both_families(host: Machine) -> None:
     addresses = {name: [host.addresses(name)[0], host.addresses(name, 6)[0]] for name in ("one", "two")}
     there, back = (("one", one) for one in addresses["two"]), (("two", one) for one in addresses["one"])
@@ -178,6 +253,17 @@ def pair_of_both_families(host: Machine) -> None:
 
 def pair(host: Machine) -> None:
     reach(host, ("one", host.addresses("two")[0]), ("two", host.addresses("one")[0]), ("one", "203.0.113.2"))
+
+
+def names(host: Machine) -> None:
+    assert {ask("api", "10.60.0.1", "web").values for _ in range(4)} == {
+        ("10.60.0.11", "10.60.0.12"),
+        ("10.60.0.12", "10.60.0.11"),
+    }
+    assert ask("web-1", "fd00:60::1", "api").values == ("10.60.0.20",)
+    assert ask("db", "10.61.0.1", "api").values == ("10.61.0.20",)
+    assert ask("db", "10.61.0.1", "web").code == "NXDOMAIN"
+    assert host.run("ip netns exec api getent hosts db").stdout.split() == ["10.61.0.30", "db"]
 
 
 def dual_stack(host: Machine) -> None:
@@ -290,6 +376,17 @@ def sysctls(host: Machine) -> None:
     reach(host, ("backend", "10.34.0.10"))
 
 
+def bandwidth(host: Machine) -> None:
+    rates = [one["options"]["rate"] * 8 for one in host.json("tc -j qdisc show") if one["kind"] == "tbf"]
+    assert sorted(rates) == [20_000_000, 40_000_000]
+    reach(host, ("web", "10.45.0.10"), ("backup", "10.45.0.20"))
+
+
+def beside_docker(host: Machine) -> None:
+    reach(host, ("web", "10.46.0.20"), ("web", "203.0.113.2"))
+    assert 'coexist-net -m comment --comment "netapply:coexist"' in host.run("iptables-nft -S DOCKER-USER").stdout
+
+
 def pinned(host: Machine) -> None:
     (link,) = host.json("ip -j addr show dev lan0", netns="licensed")
     assert link["address"] == "02:42:0a:23:00:0a"
@@ -370,14 +467,33 @@ def encrypted(host: Machine) -> None:
     reach(host, ("web", "10.56.0.20"), ("web", "fd00:56::20"), ("web", other.address("api", start="10.57.")))
 
 
+def services(host: Machine) -> None:
+    votes = ("vote-1", "vote-2", "vote-3")
+    for vip, own in (("10.44.0.200", "10.44.0."), ("fd00:44::200", "fd00:44:")):
+        assert host.ping("probe", vip)
+        (source,) = (one for one in host.addresses("probe", 6 if ":" in own else 4) if one.startswith(own))
+        with servers(host, votes, 80, ipv6=":" in vip) as vote:
+            assert {vote.connect("probe", vip, 80) for _ in range(6)} == {(name, source) for name in votes}
+    with servers(host, votes, 80) as vote:
+        found = {vote.connect("outside", "203.0.113.1", 8080) for _ in range(6)}
+    assert found == {(name, "203.0.113.2") for name in votes}
+    with servers(host, ["redis-1"], 6379) as redis:
+        assert redis.spread("worker", "10.44.1.200", 6379, 2) == {"redis-1": 2}
+
+
 CHECK: dict[str, Act] = {
+    "docker": voting_app_published,
+    "podman": voting_app_published,
+    "bandwidth": bandwidth,
     "bridge-snat": bridge_snat,
+    "coexist-docker": beside_docker,
     "bridge-trusted": bridge_trusted,
     "bridge-uplink": bridge_uplink,
     "bridge-vlans": bridge_vlans,
     "adopted": adopted,
     "cni": pair_of_both_families,
     "docker-plugin": pair_of_both_families,
+    "dns": names,
     "dual-stack": dual_stack,
     "external": external,
     "gateway-modes": gateway_modes,
@@ -401,11 +517,14 @@ CHECK: dict[str, Act] = {
     "process": process,
     "protect": protect,
     "routes": routes,
+    "services": services,
     "shop": shop,
     "subnets": subnets,
     "sysctls": sysctls,
     "variables": pair,
+    "ports": published,
     "voting-app": voting_app,
+    "voting-app-published": voting_app_published,
 }
 
 
@@ -422,7 +541,7 @@ TIDY: dict[str, Act] = {"macvlan-bridge": off_the_lan, "protect": unprotect}
 
 
 def test_every_example_is_tried_with_traffic() -> None:
-    assert sorted(CHECK) == [path.stem for path in EXAMPLES]
+    assert sorted(CHECK) == sorted(path.stem for path in EXAMPLES)
 
 
 NEEDS = {

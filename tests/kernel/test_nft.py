@@ -48,7 +48,7 @@ def _forbid_nft(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(commands: str) -> str:
         raise AssertionError(f"nft was asked: {commands[:60]}")
 
-    monkeypatch.setattr(nft, "_run", never)
+    monkeypatch.setattr(nft, "run", never)
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_the_tables_of_two_namespaces_are_not_mixed_up() -> None:
     wanted = _put()
     assert nft.read(FAMILY, NAME) == wanted
     found: list[str | None] = []
-    thread = threading.Thread(target=lambda: found.append(nft._in_scratch_namespace(lambda: nft.read(FAMILY, NAME))))
+    thread = threading.Thread(target=lambda: found.append(nft.in_scratch_namespace(lambda: nft.read(FAMILY, NAME))))
     thread.start()
     thread.join(timeout=30)
     assert found == [None]

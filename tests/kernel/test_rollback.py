@@ -55,9 +55,11 @@ class Counting:
 
     def __init__(self, at: int | None, act: Callable[[], None]) -> None:
         self.seen, self.at, self.act, self.armed = 0, at, act, True
+        self.words: list[str] = []
 
     def __call__(self, what: str) -> None:
         number, self.seen = self.seen, self.seen + 1
+        self.words.append(what)
         if self.armed and self.at is not None and number == self.at:
             self.armed = False
             self.act()
@@ -65,6 +67,11 @@ class Counting:
 
 def number_of_operations(manifests: tuple[Manifest, Manifest]) -> int:
     """Count the operations of going from BEFORE to AFTER, and go back."""
+    return len(operations(manifests))
+
+
+def operations(manifests: tuple[Manifest, Manifest]) -> list[str]:
+    """Go from BEFORE to AFTER and back, and return the operations of the way there, in words."""
     before, after = manifests
     trap = Counting(None, lambda: None)
     engine.converge(after, LinuxHost(trap=trap), OPTIONS)
@@ -72,7 +79,7 @@ def number_of_operations(manifests: tuple[Manifest, Manifest]) -> int:
     engine.converge(unprotected(after), LinuxHost(), reverted)
     engine.converge(before, LinuxHost(), reverted)
     forget_forwarding()
-    return trap.seen
+    return trap.words
 
 
 def raising(number: int) -> Callable[[], None]:
@@ -116,6 +123,7 @@ def test_when_rolling_back_fails_too_what_is_left_is_said_and_the_next_run_heals
     manifests: tuple[Manifest, Manifest],
 ) -> None:
     before, after = manifests
+    forget_forwarding()
     as_before = snapshot()
 
     class Broken(Counting):

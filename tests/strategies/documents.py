@@ -15,7 +15,8 @@ from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.networks import Topology
 
-from . import bridges, overlays
+from . import bridges, overlays, ports, services, shaping
+from . import names as naming
 from .hosts import CONTAINERS, NETWORKS, PARENTS, PROCESS, VLANS
 
 Document = dict[str, Any]
@@ -42,10 +43,16 @@ def documents(draw: st.DrawFn, stock: bool = False) -> Document:
             containers[name] = draw(_container(networks, place))
     document: Document = {"version": 1, "project": "shop", "networks": networks, "containers": containers}
     if draw(st.integers(0, 2)) == 0:
+        document["dns"] = draw(naming.everywhere)
+    if draw(st.integers(0, 2)) == 0:
         document["default_address_pools"] = draw(_pools)
     if draw(st.integers(0, 2)) == 0:
         document["hosts"] = draw(overlays.hosts)
         draw(overlays.placed(document))
+    if draw(st.integers(0, 1)) == 0:
+        document["services"] = draw(services.services())
+    if draw(st.integers(0, 3)) == 0:
+        document["coexist"] = "docker"
     return _settled(document)
 
 
@@ -68,8 +75,14 @@ def pairs(draw: st.DrawFn, stock: bool = False) -> tuple[Document, Document]:
                     _take_over_one(draw, second[section][name], other[section][name])
     if draw(st.integers(0, 3)) == 0:
         second["default_address_pools"] = draw(_pools)
+    if draw(st.booleans()):
+        second.pop("coexist", None)
+        second |= {key: other[key] for key in ("coexist",) if key in other}
     if "hosts" in other:
         second["hosts"] = other["hosts"]
+    if draw(st.integers(0, 3)) == 0 and "dns" in other:
+        second["dns"] = other["dns"]
+    services.taken_over(draw, second, other)
     return first, _settled(second)
 
 
@@ -171,6 +184,7 @@ def _bridge_options(number: int) -> st.SearchStrategy[Document]:
             "gateway_mode_ipv4": modes,
             "gateway_mode_ipv6": modes,
             "hairpin": st.booleans(),
+            "host_binding": ports.binding,
             "inhibit_gateway": st.booleans(),
         },
     )
@@ -192,10 +206,19 @@ def _macvlan_options(name: str) -> st.SearchStrategy[Document]:
 def _container(draw: st.DrawFn, networks: Mapping[str, Document], place: int) -> Document:
     result: Document = {}
     if place == 0 and draw(st.booleans()):
-        sandboxes = [{"netns": "theirs", "create": False}, {"netns": "shop-web"}, {"pid": PROCESS}]
+        sandboxes = [
+            {"netns": "theirs", "create": False},
+            {"netns": "shop-web"},
+            {"pid": PROCESS},
+            {"machine": "theirs"},
+        ]
         result["sandbox"] = dict(draw(st.sampled_from(sandboxes)))
     if draw(st.integers(0, 5)) == 0:
         result["labels"] = {"tier": "web"}
+    if draw(st.integers(0, 5)) == 0:
+        result["dns"] = draw(naming.container)
+    if draw(st.integers(0, 2)) == 0:
+        result["ports"] = draw(ports.ports(place))
     members = [name for name in networks if draw(st.integers(0, 2))]
     if draw(st.booleans()):
         result["networks"] = members
@@ -221,6 +244,8 @@ def _endpoint(number: int, place: int, name: str) -> st.SearchStrategy[Document]
             "interface_name": st.just(name),
             "gw_priority": st.integers(-1, 100),
             "driver_opts": bridges.endpoint_vlans,
+            "bandwidth": shaping.bandwidth,
+            "aliases": naming.aliases,
             "link_local_ips": st.sampled_from([[f"169.254.7.{ours}"], [f"fe80::{ours}"]]),
             "sysctls": st.fixed_dictionaries(
                 {}, optional={"net.ipv4.conf.IFNAME.rp_filter": values, "net.ipv6.conf.IFNAME.accept_ra": values}
@@ -255,6 +280,7 @@ def _settled(document: Document) -> Document:
             _fit(container, name, network, families)
         _fit_host(network, families)
     bridges.settle(document)
+    shaping.settle(document)
     _share_parents(networks)
     _name_parents(networks)
     for container in containers.values():
@@ -264,6 +290,8 @@ def _settled(document: Document) -> Document:
         if len(members) > 1 and "nothing" in members:
             members.pop("nothing") if isinstance(members, dict) else members.remove("nothing")
     _leave_one(document)
+    services.settle(document)
+    ports.settle(document)
     return document
 
 
@@ -367,6 +395,8 @@ def pinned(document: Document, topology: Topology) -> Document:
                     given[f"ipv{family}_address"] = chosen
             if network.driver != "none":
                 given["interface_name"] = endpoint.interface_name
+    services.pinned(result, topology)
+    ports.pinned(result, topology)
     return result
 
 

@@ -40,6 +40,7 @@ def new_host(trap: Any = None, batch: int = 1) -> FakeHost:
         host.kernel.host.devices[name] = Device(host.kernel.host, name, "", 1500, mac, up=True)
         host.kernel.sysctls[f"net.ipv6.conf.{name}.accept_ra"] = "0"
     host.kernel.host.devices[CARD] = Device(host.kernel.host, CARD, "", 1500, "02:dd:00:00:00:0f")
+    host.kernel.docker = {4: {}}
     outside = host.kernel.host.devices["eth0"]
     host.kernel.add_address(outside, "192.0.2.10/24")
     host.kernel.add_route(host.kernel.host, Hop("0.0.0.0/0", 0, "192.0.2.1", outside))
@@ -88,6 +89,7 @@ class Foreign:
             kernel.set_master(port, bridge)
         if self.processes:
             kernel.pids[PROCESS] = theirs
+            kernel.runtimes["machine:theirs"] = PROCESS
         if self.project:
             other = nft_table("drop", "other")
             kernel.tables[other.family, other.name] = other.text

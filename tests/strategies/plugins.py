@@ -6,6 +6,7 @@ import copy
 
 from hypothesis import strategies as st
 
+from . import ports, services
 from .documents import Document, pairs
 from .hosts import PARENTS, VLANS
 
@@ -69,3 +70,5 @@ def _settle(document: Document) -> None:
         opts = one.get("driver_opts", {})
         if one["driver"] in ("macvlan", "ipvlan") and opts.get("parent", "eth0") not in (*PARENTS, *VLANS):
             opts["parent"] = "eth0"
+    ports.settle(document)
+    services.settle(document)

@@ -18,8 +18,9 @@ from reconciler.resources import (
     state,
 )
 
-from . import bridges, overlays
+from . import bridges, overlays, services, shaping
 from .hosts import CONTAINERS, NETWORKS, nft_table
+from .names import resolving
 
 
 @st.composite
@@ -49,7 +50,8 @@ def states(draw: st.DrawFn, crowded: bool = False) -> State:
             resources += draw(_macvlans(network, NETWORKS.index(network), mtu, links))
     resources += draw(_routes_to_nowhere(sorted({one.inner[0] for one in resources if isinstance(one, Link)} - {HOST})))
     resources += draw(_host_wide())
-    return state(resources)
+    resources += draw(resolving(resources))
+    return state(draw(services.tables(resources)))
 
 
 def state_pairs() -> st.SearchStrategy[tuple[State, State]]:
@@ -60,7 +62,8 @@ def state_pairs() -> st.SearchStrategy[tuple[State, State]]:
 _Members = list[tuple[str, str, str | None]]
 """Container, interface name, MAC."""
 
-_sysctls = st.dictionaries(st.sampled_from(["ipv4.conf.rp_filter", "ipv6.conf.accept_ra"]), st.sampled_from("012"))
+_SETTINGS = ["ipv4.conf.rp_filter", "ipv4.conf.route_localnet", "ipv6.conf.accept_ra"]
+_sysctls = st.dictionaries(st.sampled_from(_SETTINGS), st.sampled_from("012"))
 
 _tags = st.sampled_from([(), ("protect",)])
 
@@ -78,18 +81,20 @@ def _bridge(draw: st.DrawFn, network: str, number: int, name: str, mtu: int, mem
         result += draw(spans(network, number, mtu)) if spans else []
         result += [Address(network, one) for one in draw(_addresses(number, 1))]
     for place, (container, interface, mac) in enumerate(members):
-        result.append(
-            Link(
-                path=f"{container}/{network}",
-                kind="veth",
-                sandbox=HOST,
-                name=f"ve-{container}-{number}",
-                mtu=mtu,
-                master=network if ours else "/canary0",
-                port={"isolated": draw(st.booleans()), "hairpin": draw(st.booleans())},
-                ipv6=False,
-                peer=Peer(container, interface, mtu=mtu, mac=mac, ipv6=draw(st.booleans())),
-                sysctls=draw(_sysctls),
+        result += draw(
+            shaping.queues(
+                Link(
+                    path=f"{container}/{network}",
+                    kind="veth",
+                    sandbox=HOST,
+                    name=f"ve-{container}-{number}",
+                    mtu=mtu,
+                    master=network if ours else "/canary0",
+                    port={"isolated": draw(st.booleans()), "hairpin": draw(st.booleans())},
+                    ipv6=False,
+                    peer=Peer(container, interface, mtu=mtu, mac=mac, ipv6=draw(st.booleans())),
+                    sysctls=draw(_sysctls),
+                )
             )
         )
         result += draw(_addressing(f"{container}/{network}", container, number, place))

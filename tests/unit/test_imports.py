@@ -32,11 +32,12 @@ SEES = {
     "networks": {"resources"},
     "plan": {"resources"},
     "lowering.addressing": {"networks", "resources"},
-    **{name: FIREWALL | {"errors", "naming", "resources"} for name in ("firewall", *sorted(FIREWALL))},
+    **{name: FIREWALL | {"errors", "naming", "networks", "resources"} for name in ("firewall", *sorted(FIREWALL))},
     "manifest.model": {"errors", "networks", "resources"},
     "host": {"errors", "networks", "plan", "resources"},
     "allocation.ipam": {"naming"},
-    "safety": {"errors", "host", "allocation.parents", "plan", "resources", "lowering.uplinks"},
+    "safety": {"contested", "errors", "host", "allocation.parents", "plan", "resources", "lowering.uplinks"},
+    "contested": {"firewall.ports", "host", "networks", "plan", "resources"},
     "lowering.uplinks": {"host", "plan", "resources"},
     "lowering.outside": {"manifest.model", "networks", "resources"},
     "lowering.vlans": {"manifest.model", "networks", "lowering.outside", "resources"},
@@ -48,7 +49,7 @@ DRIVERS_SEE = {
     *("lowering.bridging", "lowering.encryption", "lowering.outside", "lowering.shares", "lowering.vlans"),
     "lowering.uppers",
 }
-FRONT = {"__main__", "api", "cli", "keys", "options", "output", "pin", "report", "__init__"}
+FRONT = {"__main__", "api", "cli", "diagnosis", "keys", "options", "output", "pin", "report", "__init__"}
 """What talks to users; nothing that works for it knows it."""
 
 
@@ -152,6 +153,7 @@ def test_the_way_of_a_plan_loads_neither_pyroute2_nor_jsonschema(tmp_path: Path)
     )
     assert "reconciler.manifest.loading" in loaded
     assert not loaded & {"pyroute2", "jsonschema", "asyncio", "importlib.metadata", "reconciler.plugins"}
+    assert not loaded & {"http.client", "reconciler.sandboxes.docker"}, "no container is Docker's"
 
 
 def test_the_version_is_told_before_anything_is_loaded() -> None:

@@ -437,7 +437,10 @@ CONTAINERS: list[tuple[str, list[str]]] = [
     (network("", "containers: {web: {sandbox: {pid: 0}}}\n"), ["4:35: pid is 0, and must be between 1 and 4194304"]),
     (
         network("", "containers: {web: {sandbox: {pid: 1, netns: a}}}\n"),
-        ["4:29: sandbox takes one of netns or pid, not both; write {netns: NAME} or {pid: NUMBER}"],
+        [
+            "4:29: sandbox takes one of netns, docker, podman, containerd, oci, machine or pid, not netns and pid; "
+            "write {docker: NAME}, {netns: NAME} or another kind"
+        ],
     ),
     (
         network("", "containers: {web: {sandbox: {pid: 1, create: true}}}\n"),
@@ -445,15 +448,39 @@ CONTAINERS: list[tuple[str, list[str]]] = [
     ),
     (
         network("", "containers: {web: {sandbox: web}}\n"),
-        ["4:29: sandbox must be a mapping, not 'web'; write {netns: NAME} or {pid: NUMBER}"],
+        ["4:29: sandbox must be a mapping, not 'web'; write {docker: NAME}, {netns: NAME} or another kind"],
     ),
     (
         network("", "containers: {web: {sandbox: {}}}\n"),
-        ["4:29: sandbox is empty; write {netns: NAME} or {pid: NUMBER}"],
+        ["4:29: sandbox is empty; write {docker: NAME}, {netns: NAME} or another kind"],
     ),
     (
-        network("", "containers: {web: {sandbox: {docker: shop-web-1}}}\n"),
-        ["4:30: netapply can't attach docker containers yet; netns and pid are there"],
+        network("", "containers: {web: {sandbox: {runc: web}}}\n"),
+        ["4:30: unknown key runc in a sandbox; write {oci: ID, runtime: runc}"],
+    ),
+    (
+        network("", "containers: {web: {sandbox: {docker: ../web}}}\n"),
+        ["4:38: docker is '../web', not the name or ID of a container"],
+    ),
+    (
+        network("", "containers: {web: {sandbox: {docker: web, socket: docker.sock}}}\n"),
+        ["4:51: socket is 'docker.sock', not the path of a file, which begins with /"],
+    ),
+    (
+        network("", "containers: {web: {sandbox: {oci: web, socket: /run/x.sock}}}\n"),
+        ["4:40: a sandbox by oci has no socket; remove it"],
+    ),
+    (
+        network("", "containers: {web: {sandbox: {netns: web, socket: /run/x.sock}}}\n"),
+        ["4:42: a sandbox by netns has no socket; remove it"],
+    ),
+    (
+        network("", "containers: {web: {sandbox: {docker: web, runtime: runc}}}\n"),
+        ["4:43: runtime goes with oci only; remove it"],
+    ),
+    (
+        network("", "containers: {a: {sandbox: {docker: web}}, b: {sandbox: {docker: web}}}\n"),
+        ["4:65: containers a and b have the same sandbox, docker:web; give b another, or its networks to a"],
     ),
     (
         endpoints("{link_local_ips: [10.0.0.1]}"),
@@ -555,13 +582,17 @@ WORDS: list[tuple[str, list[str]]] = [
     ),
     ("", ["1:1: the manifest has no project; add project: ..."]),
     ("project: p\nnetwork: {}\n", ["2:1: unknown key network in a manifest; did you mean networks?"]),
-    ("project: p\nservices: {}\n", ["2:1: there is no services in netapply yet; remove it"]),
+    ("project: p\nexpose: {}\n", ["2:1: there is no expose in netapply yet; remove it"]),
     (
-        "project: p\ncontainers: {web: {image: nginx, ports: ['80:80'], command: x}}\n",
+        "project: p\ncontainers: {a: {services: {}}}\n",
+        ["2:18: unknown key services in a container; it belongs in a manifest"],
+    ),
+    (
+        "project: p\ncontainers: {web: {image: nginx, expose: ['80:80'], command: x}}\n",
         [
             "2:20: there is no image in netapply: it makes networks and runs no containers; remove it",
-            "2:34: there is no ports in netapply yet; remove it",
-            "2:52: there is no command in netapply: it makes networks and runs no containers; remove it",
+            "2:34: there is no expose in netapply yet; remove it",
+            "2:53: there is no command in netapply: it makes networks and runs no containers; remove it",
         ],
     ),
     (network("{subnet: 10.0.0.0/24}"), ["3:11: unknown key subnet in a network; it belongs in an ipam.config entry"]),

@@ -37,6 +37,7 @@ from reconciler.resources import (
     Port,
     Resource,
     Route,
+    Shaper,
     Sysctl,
     state,
 )
@@ -151,6 +152,13 @@ VLAN_EDITED = (
     *(BridgeVlan("api/front", number) for number in range(20, 41)),
 )
 
+SHAPED = (
+    *edited(SHOP, ("link web/front", {"tags": ("shaped",)})),
+    Link("web/front#ifb", "ifb", "", "ifweb"),
+    Shaper("web/front", 10_000_000, 15_000, 150_000),
+    Shaper("web/front#ifb", 5_000_000, 65_536, 200_000, True),
+)
+
 CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
     "from-clean": (SHOP, ()),
     "nothing": (SHOP, SHOP),
@@ -207,6 +215,21 @@ CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
     "uplink-other": (edited(UPLINKED, ("port front#uplink", {"name": "eth2"})), UPLINKED),
     "vlans": ((FILTERING, *SHOP[1:], *VLAN_SET), SHOP),
     "vlans-changed": ((FILTERING, *SHOP[1:], *VLAN_EDITED), (FILTERING, *SHOP[1:], *VLAN_SET)),
+    "bandwidth": (SHAPED, SHOP),
+    "bandwidth-from-clean": (SHAPED, ()),
+    "bandwidth-changed": (
+        edited(SHAPED, ("shaper web/front", {"rate": 500_000}), ("shaper web/front#ifb", {"burst": 131_072})),
+        SHAPED,
+    ),
+    "bandwidth-lost": (
+        SHAPED,
+        tuple(
+            replace(one, rate=0, burst=0, limit=0, redirect=False) if isinstance(one, Shaper) else one
+            for one in SHAPED
+            if str(one.key) not in ("shaper web/front", "link web/front#ifb")
+        ),
+    ),
+    "bandwidth-gone": (SHOP, SHAPED),
     "setting": (SHOP, edited(SHOP, ("sysctl net.ipv4.ip_forward", {"value": "0"}))),
     "bridges-swapped": (SWAPPED, (BRIDGE, BACK, *veth("web", 10), *macvlan("bridge", "front"))),
     "namespace-of-nobody": (veth("web", 10), (Netns("@old", "netns:old"), *MOVED)),

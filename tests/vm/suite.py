@@ -27,6 +27,8 @@ TESTS = (
     "tests/vm",
     # the floor of what is supported (Linux 6.1) does what the development machine's kernel does
     "tests/kernel/test_conformance.py",
+    "tests/kernel/test_shaping_conformance.py",
+    "tests/kernel/test_tables.py::test_a_copied_table_is_listed_as_the_one_that_nft_made",
     "tests/kernel/test_manifests.py::test_an_example_works_is_idempotent_and_goes_without_a_trace[isolation]",
 )
 
