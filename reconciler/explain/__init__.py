@@ -14,19 +14,8 @@ from typing import NamedTuple
 from ..engine import Proposal
 from ..networks import Endpoint, Network, Topology
 from .ends import End, Unknown, addresses, end, endpoints, network_of
-from .ways import (
-    Hop,
-    Situation,
-    answer,
-    family_of,
-    from_container,
-    from_host,
-    from_outside,
-    host_on,
-    leg,
-    published,
-    source,
-)
+from .situation import Hop, Situation, family_of, host_on, leg, published, source
+from .ways import answer, from_container, from_host, from_outside
 
 __all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "end", "explain", "situation", "way"]
 

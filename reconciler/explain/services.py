@@ -8,7 +8,7 @@ from ..manifest.words import listed
 from ..networks import Service
 from . import Way, way
 from .ends import End, endpoints
-from .ways import HOST_HERE, OUT, Hop, Situation, family_of, host_on
+from .situation import HOST_HERE, OUT, Hop, Situation, family_of, host_on
 
 
 def ways(start: End, target: End, known: Situation) -> Iterator[Way]:

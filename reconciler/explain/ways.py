@@ -7,112 +7,29 @@ should be. Each function yields hops; the first that is closed ends the way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
-from typing import NamedTuple, TypeAlias
 
-from ..drivers import find
 from ..firewall import FAMILY, table_name
-from ..host import Facts
-from ..lowering.addressing import DEFAULT_METRIC
 from ..lowering.bridging import gateway_mode
-from ..networks import Endpoint, Network, Publication, Topology
-from ..plan import Create, Delete, Plan
+from ..networks import Endpoint, Network
 from ..resources import Key
 from .ends import addresses, endpoints, network_of
-
-Prefix: TypeAlias = IPv4Network | IPv6Network
-
-HOST_HERE, OUT = "host", "outside"
-
-CONNECTED_METRIC = {4: 0, 6: 256}
-"""The priority of the kernel's own routes for addresses: fib_frontend.c, IP6_RT_PRIO_ADDRCONF of ipv6_route.h."""
-
-
-class Hop(NamedTuple):
-    """What happens at one place: "host", "outside" or a container.
-
-    `open` is False where the way ends, None where nobody can know from here. `mend` says what would change that.
-    """
-
-    where: str
-    what: str
-    open: bool | None = True
-    mend: str = ""
-
-
-class Leg(NamedTuple):
-    """How a container sends to an address: by which endpoint, to which next hop (None: on the link), of which type."""
-
-    endpoint: Endpoint
-    via: str | None
-    type: str = "unicast"
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What there is and should be. `plan` is what applying the manifest would change now.
-
-    `port` is the one that is asked for, by TCP; 0 where none is.
-    """
-
-    topology: Topology
-    facts: Facts
-    plan: Plan
-    port: int = 0
-
-    @cached_property
-    def missing(self) -> frozenset[Key]:
-        """What should be there and is not, or would be made anew."""
-        return frozenset(one.key for one in self.plan.changes if isinstance(one, Create))
-
-    @cached_property
-    def unwanted(self) -> frozenset[Key]:
-        return frozenset(one.key for one in self.plan.changes if isinstance(one, Delete))
-
-    @cached_property
-    def opened(self) -> frozenset[tuple[str, str]]:
-        """The pairs of networks of which the first may open connections to the second."""
-        able = {one.name for one in self.networks if not one.internal}
-        return frozenset((one.name, other) for one in self.networks for other in one.allow if {one.name, other} <= able)
-
-    @property
-    def networks(self) -> tuple[Network, ...]:
-        return self.topology.networks
-
-
-def family_of(address: str) -> int:
-    return 6 if ":" in address else 4
-
-
-def leg(situation: Situation, container: str, address: str) -> Leg | None:
-    """Return how a container sends to an address, None where it has no route: the longest prefix, then the metric."""
-    aim, family = ip_address(address), family_of(address)
-    found: list[tuple[int, int, int, Leg]] = []
-    for endpoint in endpoints(situation.topology, container):
-        for own in endpoint.addresses:
-            prefix = ip_interface(own).network
-            if family_of(own) == family and aim in prefix:
-                found.append((-prefix.prefixlen, CONNECTED_METRIC[family], len(found), Leg(endpoint, None)))
-        for route in endpoint.routes:
-            whole = ip_network(route.destination)
-            if family_of(route.destination) == family and aim in whole:
-                metric = DEFAULT_METRIC[family] if route.metric is None else route.metric
-                found.append((-whole.prefixlen, metric, len(found), Leg(endpoint, route.via, route.type)))
-    return min(found, key=lambda one: one[:3])[3] if found else None
-
-
-def source(endpoint: Endpoint, aim: str) -> str | None:
-    """Return the address that an endpoint sends from: one in the subnet of what it sends to, else its first."""
-    own = [one for one in endpoint.addresses if family_of(one) == family_of(aim) and not _link_local(one)]
-    near = (one for one in own if ip_address(aim) in ip_interface(one).network)
-    best = next(near, own[0] if own else None)
-    return best.partition("/")[0] if best else None
-
-
-def _link_local(address: str) -> bool:
-    return ip_interface(address).is_link_local
+from .situation import (
+    HOST_HERE,
+    OUT,
+    Hop,
+    Situation,
+    family_of,
+    has_parent,
+    host_on,
+    is_addressed,
+    is_hosts,
+    leads_to,
+    leg,
+    published,
+    same_family,
+    source,
+    way_out,
+)
 
 
 def from_container(situation: Situation, container: str, aim: str) -> Iterator[Hop]:
@@ -143,15 +60,11 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
 def _there(situation: Situation, endpoint: Endpoint, aim: str) -> Iterator[Hop]:
     """Yield a closed hop where something is missing that the endpoint needs."""
     needs = [Key("netns", endpoint.sandbox), Key("link", endpoint.path), Key("link", endpoint.network)]
-    needs += [Key("address", f"{endpoint.path} {one}") for one in endpoint.addresses if _same(one, aim)]
+    needs += [Key("address", f"{endpoint.path} {one}") for one in endpoint.addresses if same_family(one, aim)]
     for key in needs:
         if key in situation.missing:
             yield Hop(endpoint.container, f"{key} is missing", False, "apply the manifest")
             return
-
-
-def _same(one: str, other: str) -> bool:
-    return family_of(one) == family_of(other)
 
 
 def _no_route(situation: Situation, container: str, aim: str) -> str:
@@ -180,9 +93,9 @@ def on_segment(situation: Situation, network: Network, sender: str, step: str, a
     elif any(step in one.addresses for one in network.remotes):
         remote = next(one for one in network.remotes if step in one.addresses)
         yield Hop(remote.container, f"is on another host, {remote.via}: ask there", None)
-    elif _has_parent(network):
+    elif has_parent(network):
         yield Hop(OUT, f"{step} is beyond {network.parent.name if network.parent else 'the parent'}", None)
-    elif network.options.get("uplink") or network.external or not _addressed(network):
+    elif network.options.get("uplink") or network.external or not is_addressed(network):
         yield Hop(OUT, f"nobody of this project has {step}: it may be beyond network {network.name}", None)
     else:
         yield Hop(network.name, f"nobody has {step}", False, "name one of the addresses that there are")
@@ -200,66 +113,19 @@ def _barred(network: Network, sender: str, receiver: str) -> Iterator[Hop]:
         yield Hop(network.name, f"has icc false: {sender} can't reach {receiver}", False, "set driver_opts.icc true")
 
 
-def _has_parent(network: Network) -> bool:
-    driver = find(network.driver)
-    return bool(driver and driver.TRAITS.wants_parent)
-
-
-def _addressed(network: Network) -> bool:
-    driver = find(network.driver)
-    return bool(driver and driver.TRAITS.addressed)
-
-
-def host_on(network: Network) -> list[str]:
-    """Return the addresses by which the host is on a network, without prefix lengths."""
-    driver = find(network.driver)
-    own = [one.partition("/")[0] for one in network.host_addresses]
-    if driver and driver.TRAITS.gateway_on_host:
-        own += [
-            one.gateway
-            for one in network.subnets
-            if one.gateway and driver.TRAITS.is_gateway(network.options, one.family)
-        ]
-    return own
-
-
-def is_hosts(situation: Situation, address: str) -> bool:
-    """Whether an address is one of the host's own."""
-    if ip_address(address).is_loopback:
-        return True
-    found = [one.partition("/")[0] for link in situation.facts.links.values() for one in link.addresses]
-    return address in found or any(address in host_on(network) for network in situation.networks)
-
-
 def _at_host(situation: Situation, network: Network, sender: str, aim: str) -> Iterator[Hop]:
     """Yield what the host does with what comes from a network: it is for itself, or is passed on."""
     if is_hosts(situation, aim):
         yield from _own(situation, aim, network)
         return
     yield from _forwards(situation, aim)
-    other = next((one for one in situation.networks if _is_in(one, aim)), None)
+    other = next((one for one in situation.networks if leads_to(one, aim)), None)
     if other is None:
         yield from _not_on(situation, aim)
         yield from _out(situation, network, aim)
         return
     yield from _crossing(situation, network, other, new=True)
     yield from on_segment(situation, other, HOST_HERE, aim, aim)
-
-
-def published(situation: Situation, aim: str) -> Publication | None:
-    """Return what the port that is asked for leads to on an address of the host, None where it is not published.
-
-    ::1 can't be translated by the kernel.
-    """
-    if not situation.port or aim == "::1" or not is_hosts(situation, aim):
-        return None
-    family, port = family_of(aim), situation.port
-    able = [
-        one
-        for one in situation.topology.publications
-        if (one.protocol, one.port, one.family) == ("tcp", port, family) and one.host_ip in (None, aim)
-    ]
-    return min(able, key=lambda one: one.host_ip is None, default=None)
 
 
 def _own(situation: Situation, aim: str, came_by: Network | None) -> Iterator[Hop]:
@@ -315,12 +181,6 @@ def _forwards(situation: Situation, aim: str) -> Iterator[Hop]:
         yield Hop(HOST_HERE, f"does not forward IPv{family} ({name} is 0)", False, "apply the manifest")
 
 
-def _is_in(network: Network, address: str) -> bool:
-    driver = find(network.driver)
-    routed = bool(driver and driver.TRAITS.gateway_on_host) and host_on(network)
-    return bool(routed) and any(ip_address(address) in ip_network(one.cidr) for one in network.subnets)
-
-
 def _crossing(situation: Situation, one: Network, other: Network, *, new: bool) -> Iterator[Hop]:
     """Yield what the firewall says of packets between two networks; `new`: of a connection that begins."""
     if Key("nft", f"{FAMILY} {table_name(situation.topology.project)}") in situation.missing:
@@ -364,18 +224,6 @@ def _out(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
         yield Hop(HOST_HERE, f"sends it on by {link}; the answer needs a route back to network {network.name}")
 
 
-def way_out(situation: Situation, aim: str) -> str | None:
-    """Return the link of others by which the host sends to an address, None where it has no route."""
-    best: tuple[int, str] | None = None
-    for name, link in sorted(situation.facts.links.items()):
-        prefixes = [str(ip_interface(one).network) for one in link.addresses] + list(link.routes)
-        for prefix in prefixes if link.up and name != "lo" else ():
-            whole = ip_network(prefix)
-            if _same(prefix, aim) and ip_address(aim) in whole and (best is None or whole.prefixlen > best[0]):
-                best = (whole.prefixlen, name)
-    return best[1] if best else None
-
-
 def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
     """Yield the way from the host to an address."""
     if is_hosts(situation, aim):
@@ -385,7 +233,7 @@ def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
         there = next((one for one in network.endpoints if aim in addresses(one)), None)
         if there is None:
             continue
-        own = [one for one in host_on(network) if _same(one, aim)]
+        own = [one for one in host_on(network) if same_family(one, aim)]
         if not own:
             what, mend = _no_access(network, aim)
             yield Hop(HOST_HERE, what, False, mend)
@@ -401,7 +249,7 @@ def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
 
 
 def _no_access(network: Network, aim: str) -> tuple[str, str]:
-    if _has_parent(network):
+    if has_parent(network):
         what = f"does not reach {aim}: a {network.driver} link and its parent do not reach each other"
         return what, "set driver_opts.host_access"
     what = f"has no IPv{family_of(aim)} address on network {network.name}"
@@ -417,7 +265,7 @@ def from_outside(situation: Situation, aim: str) -> Iterator[Hop]:
     if network is None:
         yield Hop(OUT, f"what becomes of {aim} is not this project's to say", None)
         return
-    if _has_parent(network):
+    if has_parent(network):
         yield Hop(OUT, f"reaches {aim} over {network.parent.name if network.parent else 'the parent'}", None)
         return
     yield from _in(situation, network, aim)
