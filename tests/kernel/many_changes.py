@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -195,6 +196,19 @@ def forget_forwarding() -> None:
     for link in ACCEPTING:
         Path("/proc/sys/net/ipv6/conf", link, "accept_ra").write_text("1")
     subprocess.run(["nft", "delete", "table", "inet", "netapply"], check=False, capture_output=True, timeout=10)
+
+
+def chosen(words: Sequence[str]) -> list[int]:
+    """Return the operations to look at closely: the first, a middle and the last of each kind; all with THOROUGH=1.
+
+    A kind is what is done to what, "set link" or "write nft". The last of all is among them.
+    """
+    if os.environ.get("THOROUGH"):
+        return list(range(len(words)))
+    kinds: dict[tuple[str, ...], list[int]] = {}
+    for number, one in enumerate(words):
+        kinds.setdefault(tuple(one.split()[:2]), []).append(number)
+    return sorted({some[at] for some in kinds.values() for at in (0, len(some) // 2, -1)} | {len(words) - 1})
 
 
 def changes(before: object, after: object, at: str = "") -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +14,7 @@ from reconciler.host.linux import LinuxHost
 from reconciler.manifest.model import Manifest
 from tests.strategies import unprotected
 
-from .many_changes import changes, forget_forwarding, snapshot
+from .many_changes import changes, chosen, forget_forwarding, snapshot
 from .test_rollback import OPTIONS, Counting, manifests, number_of_operations, operations, raising
 
 __all__ = ["manifests"]  # the fixture
@@ -36,19 +35,6 @@ def run_in_a_child(manifest: Manifest, trap: Counting) -> int:
 
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def chosen(words: Sequence[str]) -> list[int]:
-    """Return the operations to be killed at: all with THOROUGH=1, else the first, a middle and the last of each kind.
-
-    A kind is what is done to what, "set link" or "write nft". The last of all is among them.
-    """
-    if os.environ.get("THOROUGH"):
-        return list(range(len(words)))
-    kinds: dict[tuple[str, ...], list[int]] = {}
-    for number, one in enumerate(words):
-        kinds.setdefault(tuple(one.split()[:2]), []).append(number)
-    return sorted({some[at] for some in kinds.values() for at in (0, len(some) // 2, -1)} | {len(words) - 1})
 
 
 @pytest.mark.root
