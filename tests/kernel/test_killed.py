@@ -60,6 +60,7 @@ def test_killed_at_any_operation_the_next_run_converges(manifests: tuple[Manifes
     assert not [*changes(as_before, snapshot())]
 
 
+@pytest.mark.thorough
 @pytest.mark.root
 def test_killed_while_rolling_back_the_next_run_converges(manifests: tuple[Manifest, Manifest]) -> None:
     before, after = manifests

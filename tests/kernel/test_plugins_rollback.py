@@ -107,6 +107,7 @@ def test_the_plan_makes_replaces_and_removes_what_both_kinds_of_plugins_keep(
     assert [one.key.name for one in plan.changes if isinstance(one, Delete)][-1] == "gone"  # the namespace, last of all
 
 
+@pytest.mark.thorough
 def test_a_failure_at_any_operation_leaves_the_host_as_it_was(
     lab: Plugin, manifests: tuple[Manifest, Manifest]
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_failure_at_any_operation_leaves_the_host_as_it_was(
         assert not found, f"operation {at} failed with {errno.errorcode[failure]}"
 
 
+@pytest.mark.thorough
 def test_killed_at_any_operation_the_next_run_converges(lab: Plugin, manifests: tuple[Manifest, Manifest]) -> None:
     before, after = manifests
     total = number_of_operations(manifests)

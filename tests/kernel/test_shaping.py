@@ -154,6 +154,7 @@ def test_root_in_the_container_cannot_lift_it(host: Machine, manifest: Path) -> 
     assert "nothing to do" in host.netapply(manifest).stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "damage",
     [
