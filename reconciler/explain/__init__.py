@@ -7,7 +7,7 @@ tests compare over random manifests; what is beyond the host it says it does not
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -57,9 +57,9 @@ class Answer(NamedTuple):
         return next(one for one in order if one in found)
 
 
-def situation(proposal: Proposal) -> Situation:
-    """Return what is to be known for an answer, from a plan."""
-    return Situation(proposal.topology, proposal.observation.facts, proposal.plan)
+def situation(proposal: Proposal, elsewhere: Collection[str] = ()) -> Situation:
+    """Return what is to be known for an answer, from a plan; `elsewhere` are the containers on other hosts."""
+    return Situation(proposal.topology, proposal.observation.facts, proposal.plan, frozenset(elsewhere))
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:
@@ -69,15 +69,23 @@ def explain(start: End, target: End, known: Situation) -> Answer:
     if pending:
         why = f"does not run: {known.topology.pending[pending[0].name]}"
         return Answer(start, target, (Way("", "no", (Hop(pending[0].name, why, False, f"start {pending[0].name}"),)),))
+    if start.name in known.elsewhere:
+        return Answer(start, target, (_elsewhere(start),))
     if target.kind == "service":
         from . import services
 
         return Answer(start, target, tuple(services.ways(start, target, known)))
     aims = list(dict.fromkeys(_aims(start, target, known)))
+    if not aims and target.name in known.elsewhere:
+        return Answer(start, target, (_elsewhere(target),))
     if not aims:
         hop = Hop(str(target), "has no address", False, "attach it to a network with subnets")
         return Answer(start, target, (Way("", "no", (hop,)),))
     return Answer(start, target, tuple(way(start, aim, known) for aim in aims))
+
+
+def _elsewhere(one: End) -> Way:
+    return Way("", "unknown", (Hop(one.name, "is on another host: ask there", None),))
 
 
 def _aims(start: End, target: End, known: Situation) -> Iterator[str]:
@@ -92,6 +100,8 @@ def _aims(start: End, target: End, known: Situation) -> Iterator[str]:
             endpoints(topology, target.name), key=lambda one: (one.network not in near, one.network in inner)
         )
         yield from (one for end_ in theirs for one in addresses(end_) if not one.startswith(_LINK_LOCAL))
+        remotes = (remote for network in topology.networks for remote in network.remotes)
+        yield from (one for remote in remotes if remote.container == target.name for one in remote.addresses)
     elif target.kind == "outside":
         yield from (SOMEWHERE[family] for family in sorted(_families(start, topology)))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -37,13 +37,14 @@ class End(NamedTuple):
         return f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
 
 
-def end(text: str, topology: Topology) -> End:
+def end(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
     """Return whom a word of a question means: a container or a service by name, host, outside or an address, and :PORT.
 
-    Raises Unknown for whom there is not.
+    `elsewhere` are the containers on other hosts. Raises Unknown for whom there is not.
     """
     name, port = _parted(text)
-    names = sorted({*(one.sandbox for one in topology.sandboxes), *_in_host(topology), *topology.pending})
+    here = (one.sandbox for one in topology.sandboxes)
+    names = sorted({*here, *_in_host(topology), *topology.pending, *elsewhere})
     if name in names:
         return End("container", name, port=port)
     services = [one.name for one in topology.services]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
@@ -11,8 +12,8 @@ from ..drivers import find
 from ..host import Facts
 from ..lowering.addressing import DEFAULT_METRIC
 from ..networks import Endpoint, Network, Publication, Topology
-from ..plan import Create, Plan
-from ..resources import Key
+from ..plan import Create, Plan, Update
+from ..resources import Key, Route
 from .ends import endpoints
 
 HOST_HERE, OUT = "host", "outside"
@@ -20,6 +21,14 @@ HOST_HERE, OUT = "host", "outside"
 
 CONNECTED_METRIC = {4: 0, 6: 256}
 """The priority of the kernel's own routes for addresses: fib_frontend.c, IP6_RT_PRIO_ADDRCONF of ipv6_route.h."""
+
+
+_DECISIVE = {
+    "link": frozenset({"up", "peer.up", "master", "port.isolated"}),
+    "route": frozenset({"via", "link", "type"}),
+    "nft": frozenset({"text"}),
+}
+"""By kind, the fields of resources that decide over whether packets pass; the rest may differ."""
 
 
 class Hop(NamedTuple):
@@ -35,29 +44,42 @@ class Hop(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """How a container sends to an address: by which endpoint, to which next hop (None: on the link), of which type."""
+    """How a container sends to an address: by which endpoint, to which next hop (None: on the link), of which type.
+
+    `route` is the key of the route that says so, None where an address does.
+    """
 
     endpoint: Endpoint
     via: str | None
     type: str = "unicast"
+    route: Key | None = None
 
 
 @dataclass(frozen=True)
 class Situation:
     """What there is and should be. `plan` is what applying the manifest would change now.
 
-    `port` is the one that is asked for, by TCP; 0 where none is.
+    `elsewhere` are the containers that the manifest has on other hosts. `port` is the one that is asked for, by TCP; 0 where none is.
     """
 
     topology: Topology
     facts: Facts
     plan: Plan
+    elsewhere: frozenset[str] = frozenset()
     port: int = 0
 
     @cached_property
-    def missing(self) -> frozenset[Key]:
-        """What should be there and is not, or would be made anew."""
-        return frozenset(one.key for one in self.plan.changes if isinstance(one, Create))
+    def wrong(self) -> Mapping[Key, str]:
+        """What can't do its part as it is, in words: it is not there, or what packets depend on is otherwise."""
+        found: dict[Key, str] = {}
+        for one in self.plan.changes:
+            if isinstance(one, Create):
+                found[one.key] = f"{one.key} is missing"
+            elif isinstance(one, Update) and (
+                fields := _DECISIVE.get(one.key.kind, frozenset()).intersection(one.fields)
+            ):
+                found[one.key] = f"{one.key} is not as the manifest says ({', '.join(sorted(fields))})"
+        return found
 
     @cached_property
     def opened(self) -> frozenset[tuple[str, str]]:
@@ -87,7 +109,8 @@ def leg(situation: Situation, container: str, address: str) -> Leg | None:
             whole = ip_network(route.destination)
             if family_of(route.destination) == family and aim in whole:
                 metric = DEFAULT_METRIC[family] if route.metric is None else route.metric
-                found.append((-whole.prefixlen, metric, len(found), Leg(endpoint, route.via, route.type)))
+                key = Route(container, route.destination, metric=metric).key
+                found.append((-whole.prefixlen, metric, len(found), Leg(endpoint, route.via, route.type, key)))
     return min(found, key=lambda one: one[:3])[3] if found else None
 
 

@@ -6,7 +6,7 @@ should be. Each function yields hops; the first that is closed ends the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..firewall import FAMILY, table_name
 from ..lowering.bridging import gateway_mode
@@ -17,6 +17,7 @@ from .situation import (
     HOST_HERE,
     OUT,
     Hop,
+    Leg,
     Situation,
     family_of,
     has_parent,
@@ -31,6 +32,8 @@ from .situation import (
     way_out,
 )
 
+APPLY = "apply the manifest"
+
 
 def from_container(situation: Situation, container: str, aim: str) -> Iterator[Hop]:
     """Yield the way from a container to an address."""
@@ -39,14 +42,10 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
         yield Hop(container, f"{aim} is its own")
         return
     way = leg(situation, container, aim)
-    if way is None:
-        yield Hop(container, f"has no route to {aim}", False, _no_route(situation, container, aim))
+    yield from _leaving(situation, container, way, aim)
+    if way is None or way.type != "unicast":
         return
     network = network_of(way.endpoint, situation.networks)
-    if way.type != "unicast":
-        yield Hop(container, f"has a route of type {way.type} for {aim}", False, "change the network's routes")
-        return
-    yield from _there(situation, way.endpoint, aim)
     step = way.via or aim
     origin = source(way.endpoint, step)
     if origin is None:
@@ -57,13 +56,29 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
     yield from on_segment(situation, network, container, step, aim)
 
 
-def _there(situation: Situation, endpoint: Endpoint, aim: str) -> Iterator[Hop]:
-    """Yield a closed hop where something is missing that the endpoint needs."""
-    needs = [Key("netns", endpoint.sandbox), Key("link", endpoint.path), Key("link", endpoint.network)]
+def _leaving(situation: Situation, container: str, way: Leg | None, aim: str) -> Iterator[Hop]:
+    """Yield a closed hop where a container can't send to an address."""
+    if way is None:
+        yield Hop(container, f"has no route to {aim}", False, _no_route(situation, container, aim))
+    elif way.type != "unicast":
+        what = f"has a route of type {way.type} for {aim}"
+        yield Hop(container, what, False, "change the routes of its networks")
+    else:
+        yield from _there(situation, way.endpoint, aim, [way.route] if way.route else [])
+
+
+def _there(situation: Situation, endpoint: Endpoint, aim: str, more: Sequence[Key] = ()) -> Iterator[Hop]:
+    """Yield a closed hop where something that the endpoint needs is missing, or not as it should be."""
+    needs = [Key("netns", endpoint.sandbox), Key("link", endpoint.path), Key("delegated", endpoint.path)]
     needs += [Key("address", f"{endpoint.path} {one}") for one in endpoint.addresses if same_family(one, aim)]
+    yield from _all_well(situation, endpoint.container, [*needs, *more])
+
+
+def _all_well(situation: Situation, where: str, needs: Sequence[Key]) -> Iterator[Hop]:
+    """Yield a closed hop for the first of the needed things that can't do its part."""
     for key in needs:
-        if key in situation.missing:
-            yield Hop(endpoint.container, f"{key} is missing", False, "apply the manifest")
+        if key in situation.wrong:
+            yield Hop(where, situation.wrong[key], False, APPLY)
             return
 
 
@@ -81,6 +96,7 @@ def _no_route(situation: Situation, container: str, aim: str) -> str:
 
 def on_segment(situation: Situation, network: Network, sender: str, step: str, aim: str) -> Iterator[Hop]:
     """Yield the way over a network to the next hop `step`, and on from there to `aim`. `sender` is in the network."""
+    yield from _all_well(situation, HOST_HERE, [Key("link", network.name)])
     there = next((one for one in network.endpoints if step in addresses(one)), None)
     if there is not None:
         yield from _barred(network, sender, there.container)
@@ -89,6 +105,8 @@ def on_segment(situation: Situation, network: Network, sender: str, step: str, a
         if step != aim:
             yield Hop(there.container, "is asked to pass it on, and what it does netapply does not know", None)
     elif step in host_on(network):
+        own = [f"{network.name} {one.gateway_address}" for one in network.subnets if one.gateway == step]
+        yield from _all_well(situation, HOST_HERE, [Key("address", one) for one in own])
         yield from _at_host(situation, network, sender, aim)
     elif any(step in one.addresses for one in network.remotes):
         remote = next(one for one in network.remotes if step in one.addresses)
@@ -105,8 +123,11 @@ def _barred(network: Network, sender: str, receiver: str) -> Iterator[Hop]:
     """Yield a hop where two endpoints of one network may not talk to each other, or only by way of others."""
     mode, flag = network.options.get("mode", "bridge"), network.options.get("flag", "bridge")
     kind = mode if network.driver == "macvlan" else flag if network.driver == "ipvlan" else ""
+    word = "mode" if network.driver == "macvlan" else "flag"
     if kind == "private":
-        yield Hop(network.name, f"is private: {sender} and {receiver} never reach each other", False, "use bridge")
+        yield Hop(
+            network.name, f"is private: {sender} and {receiver} never reach each other", False, f"use {word} bridge"
+        )
     elif kind == "vepa":
         yield Hop(network.name, "is vepa: whether the switch sends it back is not known here", None)
     elif not kind and sender != HOST_HERE and not network.options.get("icc", True):
@@ -140,6 +161,7 @@ def _own(situation: Situation, aim: str, came_by: Network | None) -> Iterator[Ho
         return
     target = found.targets[0]
     others = f" (and {len(found.targets) - 1} others in turn)" if len(found.targets) > 1 else ""
+    yield from _forwards(situation, target.address)
     leads = f"leads {aim} port {found.port} to port {target.port} of {target.address}, which is {found.owner}'s{others}"
     yield Hop(HOST_HERE, leads)
     network = next(
@@ -173,18 +195,20 @@ def _not_on(situation: Situation, aim: str) -> Iterator[Hop]:
 
 
 def _forwards(situation: Situation, aim: str) -> Iterator[Hop]:
-    """Yield a closed hop where the host does not forward at all."""
+    """Yield a hop where the host does not forward at all, or its firewall is not what it should be."""
+    table = Key("nft", f"{FAMILY} {table_name(situation.topology.project)}")
+    if table in situation.wrong:
+        yield Hop(HOST_HERE, f"{situation.wrong[table]}: what passes is not known", None, APPLY)
+        return
     family = family_of(aim)
     name = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
     on = situation.facts.forwarding_ipv4 if family == 4 else situation.facts.forwarding_ipv6
     if not on:
-        yield Hop(HOST_HERE, f"does not forward IPv{family} ({name} is 0)", False, "apply the manifest")
+        yield Hop(HOST_HERE, f"does not forward IPv{family} ({name} is 0)", False, APPLY)
 
 
 def _crossing(situation: Situation, one: Network, other: Network, *, new: bool) -> Iterator[Hop]:
     """Yield what the firewall says of packets between two networks; `new`: of a connection that begins."""
-    if Key("nft", f"{FAMILY} {table_name(situation.topology.project)}") in situation.missing:
-        yield Hop(HOST_HERE, "the firewall is missing", None, "apply the manifest")
     pair = (one.name, other.name)
     if one is other:
         return
@@ -293,14 +317,10 @@ def answer(situation: Situation, container: str, came_by: Network | None, origin
     None: it began outside, or at the host.
     """
     way = leg(situation, container, origin)
-    if way is None:
-        yield Hop(container, f"has no route back to {origin}", False, _no_route(situation, container, origin))
+    yield from _leaving(situation, container, way, origin)
+    if way is None or way.type != "unicast":
         return
     network = network_of(way.endpoint, situation.networks)
-    if way.type != "unicast":
-        yield Hop(container, f"answers nobody at {origin}: a route of type {way.type}", False, "change the routes")
-        return
-    yield from _there(situation, way.endpoint, origin)
     yield Hop(container, f"answers {origin} by {way.endpoint.interface_name} (network {network.name})")
     if way.via is None:
         receiver = next((one for one in network.endpoints if origin in addresses(one)), None)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -168,7 +169,7 @@ def _asked(host: Machine, document: Mapping[str, Any], start: str, target: str) 
     return explain(end(start, known.topology), end(target, known.topology), known)
 
 
-SHOP = {
+SHOP: Document = {
     "project": "shop",
     "networks": {"front": {"ipam": {"config": [{"subnet": "10.60.0.0/24"}]}}},
     "containers": {"web": {"networks": ["front"]}, "api": {"networks": ["front"]}},
@@ -187,6 +188,30 @@ def test_it_names_what_is_missing_and_applying_the_manifest_mends_it(host: Machi
     (way,) = _asked(host, SHOP, "web", "api").ways
     assert (way.verdict, way.hops[-1].where) == ("no", "api")
     assert "link api/front is missing" in way.hops[-1].what
+
+
+@pytest.mark.parametrize(
+    ("breaking", "verdict", "where"),
+    [
+        ("ip -n web link set eth0 down", "no", "web"),
+        ("ip -n web route del default", "no", "web"),
+        ("ip addr del 10.60.0.1/24 dev shop-front", "no", "host"),
+        ("ip link set shop-front down", "no", "host"),
+        ("nft insert rule inet netapply-shop forward drop", "unknown", "host"),
+        ("nft delete table inet netapply-shop", "unknown", "host"),
+    ],
+)
+def test_what_somebody_broke_ends_the_way_out(host: Machine, breaking: str, verdict: str, where: str) -> None:
+    outside = host.outside()
+    document = {**SHOP, "networks": {"front": {**SHOP["networks"]["front"], "driver_opts": {"name": "shop-front"}}}}
+    acting = LinuxHost()
+    engine.converge(manifest(document), acting)
+    acting.close()
+    (way,) = _asked(host, document, "web", "outside").ways
+    assert (way.verdict, host.ping("web", outside.ipv4)) == ("yes", True)
+    host.run(breaking)
+    (way,) = _asked(host, document, "web", "outside").ways
+    assert (way.verdict, way.hops[-1].where, way.mend) == (verdict, where, "apply the manifest")
 
 
 def test_a_macvlan_container_and_its_host_are_told_apart(host: Machine) -> None:
