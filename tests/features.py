@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 import subprocess
 from collections.abc import Iterable
 from functools import cache
@@ -15,17 +17,22 @@ TIMEOUT = 60
 
 
 class Feature(NamedTuple):
-    """`name` is for people. `probe` makes a link "probe" with `ip link add`; `setting` is what that must have then."""
+    """`name` is for people. `probe` makes a link "probe" with `ip link add`; `setting` is what that must have then.
+
+    `protocol`: no link, but sockets of that protocol.
+    """
 
     name: str
-    probe: str
+    probe: str = ""
     setting: tuple[str, int] | None = None
+    protocol: int | None = None
 
 
 FEATURES = {
     "dummy": Feature("dummy links", "probe type dummy"),
     "ifb": Feature("ifb links", "probe type ifb"),
     "ipvlan": Feature("ipvlan", "probe link parent type ipvlan mode l2"),
+    "sctp": Feature("SCTP", protocol=socket.IPPROTO_SCTP),
     "vlan": Feature("VLAN links", "probe link parent type vlan id 5"),
     # a kernel without it takes the setting, and does nothing
     "vlan_filtering": Feature(
@@ -55,6 +62,8 @@ def has(name: str) -> bool:
     AssertionError: the probe failed for another reason than that the kernel lacks it.
     """
     feature = FEATURES[name]
+    if feature.protocol is not None:
+        return _has_protocol(feature.protocol)
     with inside(None):
         _ip("link add parent type veth peer name other").check_returncode()
         made = _ip(f"link add {feature.probe}")
@@ -66,6 +75,16 @@ def has(name: str) -> bool:
         setting, value = feature.setting
         (link,) = json.loads(_ip("-json -details link show dev probe").stdout)
         return bool(link["linkinfo"]["info_data"][setting] == value)
+
+
+def _has_protocol(protocol: int) -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol).close()
+    except OSError as refused:
+        if refused.errno == errno.EPROTONOSUPPORT:
+            return False
+        raise
+    return True
 
 
 def _ip(arguments: str) -> subprocess.CompletedProcess[str]:

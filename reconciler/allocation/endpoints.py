@@ -37,9 +37,10 @@ def endpoints(
             reserved += (link for one in others for link in leaving.get(one, ()))
         interfaces = _interfaces(container, observation, reserved)
         given[name] = [*interfaces.values()]
-        ways_out = _ways_out(container, networks, addresses, [manifest.containers[one] for one in others])
+        sharing = [manifest.containers[one] for one in others]
+        ways_out = _ways_out(container, networks, addresses, sharing)
         if with_routes:
-            problems += _without_doubles(manifest, container, networks, ways_out)
+            problems += _without_doubles(manifest, container, networks, ways_out, sharing)
         for spec in container.endpoints:
             placed = addresses[name, spec.network]
             network = networks[spec.network]
@@ -152,16 +153,22 @@ def _without_doubles(
     container: ContainerSpec,
     networks: Mapping[str, Segment],
     ways_out: dict[str, tuple[StaticRoute, ...]],
+    others: Sequence[ContainerSpec],
 ) -> Iterator[Problem]:
-    """Take away default routes that a declared one stands for; two declared ones to the same place are a problem."""
-    declared: dict[tuple[str, int], str] = {}
-    for end in sorted(container.endpoints, key=lambda end: end.network):
+    """Take away default routes that a declared one stands for; two declared ones to the same place are a problem.
+
+    `others` are in the same namespace. What two of them declare is told once.
+    """
+    declared: dict[tuple[str, int], EndpointSpec] = {}
+    for end in sorted((end for one in (container, *others) for end in one.endpoints), key=lambda end: end.network):
         for route in networks[end.network].spec.routes:
-            other = declared.setdefault(_identity(route), end.network)
-            if other != end.network:
+            other = declared.setdefault(_identity(route), end)
+            if other.network != end.network and end.container == container.name:
+                both = f"{other.container} and {end.container}, in one network namespace, get"
+                who = f"container {end.container} gets" if other.container == end.container else both
                 yield Problem(
                     manifest.position("networks", end.network, "routes"),
-                    f"container {container.name} gets a route to {route.destination} from network {other} "
+                    f"{who} a route to {route.destination} from network {other.network} "
                     f"and another one from {end.network}",
                     "give one of them a metric",
                 )

@@ -75,11 +75,11 @@ class FakeHost:
         self.keys: dict[str, str] = {}
         self._kept_keys: dict[str, str] = {}
         self._doing = ""
-        self._view = View(self.kernel, Scope("", {}))
+        self._view = View(self.kernel, Scope("", {}), {})
         self._held: dict[str, Space] = {}
 
     def observe(self, scope: Scope) -> Observation:
-        self._view = View(self.kernel, scope)
+        self._view = View(self.kernel, scope, self.plugins.cookies)
         found = [*self._view.resources(), *self.plugins.seen(self._view), *self.names.seen(self._view)]
         facts = self._view.facts(self.nameservers)
         facts = replace(facts, taken={**facts.taken, **self.names.taken(self._view)})
@@ -95,7 +95,7 @@ class FakeHost:
         return frozenset(address.partition("/")[0] for link in links for address in link.addresses)
 
     def observe_near(self, scope: Scope, containers: Collection[str]) -> State:
-        view = View(self.kernel, scope)
+        view = View(self.kernel, scope, self.plugins.cookies)
         return within(state([*view.resources(), *self.plugins.seen(view), *self.names.seen(view)]), containers)
 
     def lacking(self, kinds: Collection[str]) -> Collection[str]:

@@ -18,9 +18,13 @@ class Plugins:
     kept: dict[tuple[str, str], tuple[Delegated, int]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
 
+    @property
+    def cookies(self) -> Mapping[tuple[str, str], int]:
+        return {key: cookie for key, (_, cookie) in self.kept.items()}
+
     def seen(self, view: View) -> Iterator[Delegated]:
         """Yield what plugins keep for the project of a view."""
-        symbols = {space.cookie: symbol for symbol, space in reversed(view.places.items())}
+        symbols = {space.cookie: symbol for symbol, space in sorted(view.places.items(), reverse=True)}
         for (project, path), (one, cookie) in self.kept.items():
             if project == view.project:
                 at_home = view.places.get(one.sandbox)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_interface
 
@@ -44,11 +44,15 @@ HALF_MADE = "?"
 
 
 class View:
-    """One look at a kernel. `places` are the namespaces that matter to the project, by symbol, the host's first."""
+    """One look at a kernel. `places` are the namespaces that matter to the project, by symbol, the host's first.
 
-    def __init__(self, kernel: Kernel, scope: Scope) -> None:
+    `delegated` are the cookies of the namespaces in which plugins keep what they made, by project and path.
+    """
+
+    def __init__(self, kernel: Kernel, scope: Scope, delegated: Mapping[tuple[str, str], int]) -> None:
         self._kernel = kernel
         self._scope = scope
+        self._delegated = delegated
         self.project = scope.project
         self.sandboxes = scope.sandboxes
         self.places: dict[str, Space] = {HOST: kernel.host}
@@ -61,7 +65,7 @@ class View:
         self.uplinks: dict[str, str] = {}  # the ports of ours by path, as references
         self.found_up: dict[str, bool] = {}
         self._resolve()
-        self._symbols = {space.cookie: symbol for symbol, space in reversed(self.places.items())}
+        self._symbols = {space.cookie: symbol for symbol, space in sorted(self.places.items(), reverse=True)}
 
     def resources(self) -> Iterator[Resource]:
         """Yield what there is of the project."""
@@ -92,8 +96,7 @@ class View:
             marked = any(end.space is space and self.path(one) and NFT in one.tags for end, one in ends)
             for (family, label), text in space.tables.items():
                 if marked and label == name:
-                    here = sorted(one for one in self._scope.sandboxes if self.places.get(one) is space)
-                    yield NftTable(family, label, text, here[0] if here else self._symbols[space.cookie])
+                    yield NftTable(family, label, text, self._symbols[space.cookie])
 
     def _coexists(self) -> bool:
         """Whether what is in Docker's chain matters: the manifest says so, or the tag of a link of the project."""
@@ -135,6 +138,12 @@ class View:
                 for device in (*space.devices.values(), *(one.peer for one in space.devices.values() if one.peer))
                 if (device.alias or "").rpartition("/")[0] + "/" in marks
             }
+            kept = {
+                cookie
+                for (project, path), cookie in self._delegated.items()
+                if (project, path.rpartition("/")[0]) == (self.project, name)
+            }
+            found |= {space.cookie: space for space in self._kernel.pids.values() if space.cookie in kept}
             if len(found) == 1:
                 (self.places[name],) = found.values()
                 self._unsure[name] = self._pending.pop(name)
@@ -187,7 +196,9 @@ class View:
             if space is self._kernel.host or not (ours or (reference and not reference.create)):
                 continue
             where = str(reference) if reference else names.get(space.cookie) or pids[space.cookie]
-            yield Netns(symbol, where, not ours, space.devices["lo"].up, busy=space.cookie in pids)
+            created = any(one.create and self.places.get(name) is space for name, one in self._scope.sandboxes.items())
+            adopted = not ours or bool(created and reference and not reference.create)
+            yield Netns(symbol, where, adopted, space.devices["lo"].up, busy=space.cookie in pids)
 
     def _symbol(self, space: Space, path: str) -> str:
         """Return what a namespace is called as the place of a link: several containers can be in one."""

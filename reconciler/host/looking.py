@@ -133,6 +133,7 @@ def _look_at_sandboxes(seen: _Seen, sandboxes: Mapping[str, SandboxRef], finder:
     for container, reference in again.items():
         if not _look_at_sandbox(seen, container, reference, answers[reference]):
             seen.looks.pending[container] = f"{reference} is just starting or ending"
+            seen.looks.elusive.add(container)
 
 
 def _look_at_sandbox(seen: _Seen, container: str, reference: SandboxRef, answer: Found | Pending | None) -> bool:
@@ -210,7 +211,7 @@ class _Seen:
 
     def _pass_over(self, failure: OSError, path: str, scoped: bool) -> None:
         """Pass over what is gone, and the processes of others; anything else must not stay unseen."""
-        gone = failure.errno in (errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.ENXIO)
+        gone = failure.errno in (errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG)
         hidden = failure.errno in (errno.EACCES, errno.EPERM) and path.startswith("/proc/") and not scoped
         if not gone and not hidden:
             raise namespaces.refuse(failure, f"namespace {path}") from failure
@@ -233,7 +234,7 @@ def _look(door: Socket, place: Place, reference: str, home: int | None, *, whole
     ]
     look = Look(cookie, Place(place.path, cookie), reference, links)
     marked = [(row, found) for row in links if row.alias and (found := marks.mark(row.alias))]
-    if whole or marked:
+    if whole or marked or any(row.alias.startswith(marks.OF_PLUGINS) for row in links):
         look.addresses, look.routes = _addresses(door, home is None), _routes(door, home is None)
     look.sysctls = {
         row.ifindex: dict(_settings(row.name, found.sysctls))

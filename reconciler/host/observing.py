@@ -131,11 +131,12 @@ class View:
         as that of a pod. Nobody is to lose a network by that. Two such namespaces leave it open which one is meant.
         """
         found: dict[str, list[Look]] = {}
+        delegated = self._delegated()
         for look in self.looks.others:
             if not look.busy:
                 continue
             marked = [(row, mark) for row in look.links if row.alias and (mark := marks.mark(row.alias))]
-            for name in {
+            for name in delegated.get(look.cookie, set()) | {
                 mark.path.partition("#")[0].rpartition("/")[0]
                 for row, mark in marked
                 if mark.project == self.scope.project and _leads_to_host(look, row)
@@ -147,6 +148,18 @@ class View:
                 looks[0].containers.append(name)
                 self.unsure[name] = self.looks.pending.pop(name)
 
+    def _delegated(self) -> Mapping[int, set[str]]:
+        """Return the containers that have endpoints by plugins, by the cookies of the namespaces that these are in."""
+        from . import delegates
+
+        found: dict[int, set[str]] = {}
+        if delegates.recorded(self.looks.host.cookie, self.scope.project):
+            from .delegates import records
+
+            for record in records.load_all(self.looks.host.cookie, self.scope.project):
+                found.setdefault(record.cookie, set()).add(record.path.rpartition("/")[0])
+        return found
+
     def _name_sandboxes(self) -> None:
         host, places = self.looks.host, self.inventory.places
         self.symbols[host.cookie] = HOST
@@ -154,7 +167,7 @@ class View:
             for container in look.containers:
                 places[container] = look.place
             if look.containers:
-                self.symbols[look.cookie] = look.containers[0]
+                self.symbols[look.cookie] = min(look.containers)  # as `Facts.together` has them
         for look in self.looks.others:
             if look.containers:
                 continue
@@ -180,10 +193,12 @@ class View:
     def _sandboxes(self) -> Iterator[Netns]:
         for look in self.looks.others:
             ours, up = self.marked(look) is not None, look.loopback.up
-            for container in look.containers:
-                reference = self.scope.sandboxes[container]
+            references = [self.scope.sandboxes[container] for container in look.containers]
+            created = any(reference.create for reference in references)  # then it is that one's, and others are in it
+            for container, reference in zip(look.containers, references, strict=True):
                 if ours or not reference.create:
-                    yield Netns(container, str(reference), not ours, up, look.busy)
+                    adopted = not ours or (created and not reference.create)
+                    yield Netns(container, str(reference), adopted, up, look.busy)
             if not look.containers and self._made(look):
                 yield Netns(self.symbols[look.cookie], look.reference, False, up, look.busy)
         for name, mark in self.looks.leftovers.items():

@@ -59,8 +59,8 @@ def seen(home: int, view: View, links: Iterable[Link]) -> Seen:
     `links` are the project's: a killed run may have marked one end of a pair alone.
     """
     project, marked = view.scope.project, {one.inner[0] for one in links if NFT in one.tags}
-    places = {  # a namespace of several containers goes by the first one's name
-        min(look.containers, default=view.symbols[look.cookie]): look.place
+    places = {
+        view.symbols[look.cookie]: look.place
         for look in view.looks.others
         if _is_marked(look, view) or not marked.isdisjoint(look.containers or (view.symbols[look.cookie],))
     }

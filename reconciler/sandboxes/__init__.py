@@ -65,6 +65,25 @@ def process(pid: int, asked: int) -> Found:
     return Found(f"/proc/{pid}/ns/net", pid, asked)
 
 
+def user_of(path: str) -> int:
+    """Return the user who can say what is at a path, as a part of it is theirs; 0 for root, and for who runs this."""
+    for whole in (path, os.path.realpath(path)):
+        parts = whole.split("/")
+        for length in range(2, len(parts) + 1):
+            with suppress(OSError):
+                if (user := os.lstat("/".join(parts[:length])).st_uid) not in (0, os.geteuid()):
+                    return user
+    return 0
+
+
+def is_believed(user: int, pid: int) -> bool:
+    """Whether a user may say that a process is a container's: root of any, others of one in a namespace of their own.
+
+    Whoever listens on a socket, or writes a runtime's files, can say it of any. What has ended is nobody's.
+    """
+    return not user or _owner(pid) == user or not os.path.exists(f"/proc/{pid}")
+
+
 class Finder:
     """Knows where sandboxes are, and for a while which runtime does not answer.
 
@@ -115,6 +134,22 @@ class Finder:
     def _earlier(self, reference: SandboxRef, pending: Pending) -> Found | Pending:
         found = self._found.get(reference)
         return found if found and found.holds else pending
+
+
+def _owner(pid: int) -> int:
+    """Return the user to whom the network namespace of a process belongs (ioctl_ns(2)), -1 where nobody can tell."""
+    import fcntl
+    import struct
+
+    get_user_namespace, get_owner = 0xB701, 0xB704
+    try:
+        with (
+            open(f"/proc/{pid}/ns/net", "rb") as namespace,
+            open(fcntl.ioctl(namespace, get_user_namespace), "rb") as users,
+        ):
+            return int(struct.unpack("I", fcntl.ioctl(users, get_owner, bytes(4)))[0])
+    except OSError:
+        return -1
 
 
 def _born(pid: int) -> int:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 
 from ..networks import SandboxRef
-from . import Answers, Found, Pending, now, process, programs
+from . import Answers, Found, Pending, is_believed, now, process, programs, user_of
 
 SOCKET = "/run/containerd/containerd.sock"
 
@@ -28,10 +28,13 @@ def find(references: Sequence[SandboxRef], deadline: float) -> Answers:
         return dict.fromkeys(references, Pending(f"containerd ({socket}): {reason}", silent=True))
     rows = [line.split() for line in table.decode("utf-8", "replace").splitlines()[1:]]
     tasks = {row[0]: (int(row[1]), row[2]) for row in rows if len(row) == 3 and row[1].isdecimal()}
-    answers: dict[SandboxRef, Found | Pending] = {}
+    user, answers = user_of(socket), dict[SandboxRef, Found | Pending]()
     for one in references:
         pid, status = tasks.get(one.value, (0, ""))
-        if pid and status in ("CREATED", "RUNNING", "PAUSED"):
+        if pid and not is_believed(user, pid):
+            what = f"is of user {user}, and gives for {one.value} a process in a namespace of somebody else's"
+            answers[one] = Pending(f"containerd ({socket}) {what}")
+        elif pid and status in ("CREATED", "RUNNING", "PAUSED"):
             answers[one] = process(pid, asked)
         elif status:
             answers[one] = Pending(f"containerd's task {one.value} does not run ({status.lower()})")

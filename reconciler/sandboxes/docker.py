@@ -106,9 +106,17 @@ def _kept_pid(path: str, container: str) -> int:
     own = f"{os.path.dirname(path)}/docker/containerd/daemon/{_TASKS.removeprefix('containerd/')}"
     for folder in (own, f"/run/{_TASKS}"):
         with suppress(OSError, ValueError):
-            with open(f"{folder}/{container}/init.pid", encoding="ascii") as file:
-                pid = int(file.read(20))
+            pid = int(_start_of(f"{folder}/{container}/init.pid"))
             with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
                 if container in file.read(1 << 16):
                     return pid
     return 0
+
+
+def _start_of(path: str) -> bytes:
+    """Return the first bytes of a file. Raises OSError; waits for nobody, whatever a user has put in its place."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 20)
+    finally:
+        os.close(descriptor)

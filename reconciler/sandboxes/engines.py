@@ -5,7 +5,6 @@ https://docs.docker.com/reference/api/engine/ and https://docs.podman.io/en/late
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from ..networks import SandboxRef
-from . import Found, Pending, process
+from . import Found, Pending, is_believed, process
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -84,12 +83,9 @@ class Engine:
                 raise Silent(f"its answer is no JSON, but {_plain(body)!r}") from None
 
     def process(self, name: str, pid: int, asked: int) -> Found | Pending:
-        """Return where a container is whose process the engine says that this is.
-
-        Whoever can listen on a socket can say that, so that a user's engine is believed of that user's namespaces only.
-        """
+        """Return where a container is whose process the engine says that this is."""
         user = self._connection.user
-        if user and _owner(pid) != user and os.path.exists(f"/proc/{pid}"):
+        if not is_believed(user, pid):
             what = f"is of user {user}, and gives for {name} a process in a namespace of somebody else's"
             return Pending(f"{self._label} {what}")
         return process(pid, asked)
@@ -184,19 +180,6 @@ def _listener(handle: socket.socket) -> int:
             return int(user)
         raise Silent("it is in another PID namespace; run netapply where its containers' processes can be seen")
     return int(user)
-
-
-def _owner(pid: int) -> int:
-    """Return the user to whom the network namespace of a process belongs (ioctl_ns(2)), -1 where nobody can tell."""
-    get_user_namespace, get_owner = 0xB701, 0xB704
-    try:
-        with (
-            open(f"/proc/{pid}/ns/net", "rb") as namespace,
-            open(fcntl.ioctl(namespace, get_user_namespace), "rb") as users,
-        ):
-            return int(struct.unpack("I", fcntl.ioctl(users, get_owner, bytes(4)))[0])
-    except OSError:
-        return -1
 
 
 def _what(failure: Exception) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 
 from ..networks import SandboxRef
-from . import Answers, Found, Pending, now, process, programs
+from . import Answers, Found, Pending, is_believed, now, process, programs, user_of
 
 KNOWN = {"runc": "state.json", "crun": "status"}
 """Runtimes that are looked for where the manifest names none, and the file that each keeps for a container."""
@@ -38,7 +38,15 @@ def find(references: Sequence[SandboxRef], deadline: float) -> Answers:
             answers |= _listed(command, members, deadline)
         else:
             answers |= {one: _asked(command, one.value, deadline) for one in members}
-    return answers
+    return {one: _believed(answer, root, one.value) for one, answer in answers.items()} if root else answers
+
+
+def _believed(answer: Found | Pending, root: str, name: str) -> Found | Pending:
+    """Return the answer, unless a user whose files the runtime has it from names a process of somebody else's."""
+    user = user_of(f"{root}/{name}")
+    if isinstance(answer, Pending) or is_believed(user, answer.pid):
+        return answer
+    return Pending(f"{root}/{name} is of user {user}, and gives a process in a namespace of somebody else's")
 
 
 def _listed(command: Sequence[str], references: Sequence[SandboxRef], deadline: float) -> Answers:

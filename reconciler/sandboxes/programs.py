@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -37,14 +38,16 @@ def output(command: Sequence[str], deadline: float) -> bytes:
             stderr=subprocess.PIPE,
             cwd="/",
             env={"PATH": _PATH, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
         )
     except OSError as failure:
         raise Silent(f"{command[0]} can't be started: {failure.strerror}") from failure
     with process:
         try:
             said, complaints = _read(process, name, until)
-        finally:
-            process.kill()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started, if it is a script
+            raise
     if process.returncode:
         words = complaints.decode("utf-8", "replace").strip().rpartition("\n")[2][-_KEPT:]
         raise Refused("".join(sign if sign.isprintable() else " " for sign in words) or f"{name} failed")

@@ -17,6 +17,8 @@ import pytest
 from reconciler.host import Scope
 from reconciler.host.linux import LinuxHost
 from reconciler.networks import SandboxRef
+from reconciler.sandboxes import programs
+from tests.kernel import cni_lab
 from tests.machine import Machine
 from tests.unit.engine import engine, http
 
@@ -76,6 +78,27 @@ def test_a_number_that_somebody_else_got_meanwhile_is_not_taken_for_the_containe
     assert not found.state.keys() & {("netns", "web")}
 
 
+def test_a_container_that_starts_again_and_again_stays_where_its_endpoints_are(host: Machine) -> None:
+    """Its namespace lives on by another container, as in a pod; no answer holds until it is looked at."""
+    first = old(host)
+    second = host.start("sleep 60", netns=f"/proc/{first}/ns/net")
+    with engine(SOCKET, {**PING, NAME: inspected(first)}):
+        host.netapply("-", stdin=SHOP)
+    second.kill()
+    second.wait(10)
+    SOCKET.unlink()
+    with engine(SOCKET, {**PING, NAME: inspected(second.pid)}):
+        said = host.netapply("-", stdin=SHOP).stdout
+    assert "nothing to do" in said
+    assert "container web is taken to be where its endpoints are: docker:web is just starting or ending" in said
+    assert host.ping("db", "10.20.0.10")
+
+
+def test_a_number_that_no_process_can_have_leaves_a_container_pending(host: Machine) -> None:
+    with engine(SOCKET, {**PING, NAME: inspected(10**4200)}):
+        assert observe().facts.pending == {"web": "docker:web is just starting or ending"}
+
+
 def _late(host: Machine) -> int:
     time.sleep(0.05)
     return host.process()
@@ -95,6 +118,25 @@ def test_where_a_container_ends_while_it_is_attached_the_host_is_as_before(host:
     assert "the host is as it was before" in done.stderr
     assert "shop" not in host.snapshot()
     assert host.names() == []
+
+
+def test_two_in_one_namespace_converge_whichever_is_named_first(host: Machine) -> None:
+    """A route that leads nowhere says of no container that it is that one's; a mark says whose the namespace is."""
+    pid = old(host)
+    other = host.start("sleep 60", netns=f"/proc/{pid}/ns/net").pid
+    back = "back: {ipam: {config: [{subnet: 10.20.1.0/24}]}, routes: [{destination: 192.0.2.0/24, type: blackhole}]}}"
+    head = SHOP.partition("containers:")[0].replace("}]}}}", "}]}}, " + back) + "containers:\n"
+    for first, second in (("web", "xlog"), ("web", "alog")):
+        both = f"  {first}: {{sandbox: {{pid: {pid}}}, networks: [front]}}\n"
+        both += f"  {second}: {{sandbox: {{pid: {other}}}, networks: [back]}}\n"
+        host.netapply("-", stdin=head + both)
+        assert "nothing to do" in host.netapply("-", stdin=head + both).stdout
+    own = head + "  db: {networks: [front]}\n"
+    host.netapply("-", stdin=own)
+    own += f"  guest: {{sandbox: {{pid: {host.start('sleep 60', netns='db').pid}}}, networks: [back]}}\n"
+    host.netapply("-", stdin=own)
+    assert "nothing to do" in host.netapply("-", stdin=own).stdout
+    assert "alias netapply:shop/db;" in host.run("ip link show lo", netns="db").stdout
 
 
 def test_an_engine_that_goes_away_before_verifying_does_no_harm(host: Machine) -> None:
@@ -118,6 +160,21 @@ def test_an_engine_that_starts_later_finds_its_container_attached(host: Machine)
     assert "endpoint web" in host.netapply("-", stdin=SHOP).stdout
     assert host.ping("db", "10.20.0.10")
     assert "- endpoint web" in host.netapply("destroy", "-", stdin=SHOP).stdout
+
+
+def test_what_a_plugin_made_stays_while_the_engine_does_not_answer(host: Machine) -> None:
+    cni_lab.install()
+    pid = old(host)
+    opts = f"{{conflist: {{plugins: [{{type: lab}}]}}, bin_dirs: [{cni_lab.BIN}]}}"
+    shop = f"project: shop\nnetworks: {{front: {{driver: cni, driver_opts: {opts}}}}}\n"
+    shop += "containers: {web: {sandbox: {docker: web}, networks: [front]}}\n"
+    with engine(SOCKET, {**PING, NAME: inspected(pid)}):
+        assert "+ endpoint web: net0" in host.netapply("-", stdin=shop).stdout
+    SOCKET.unlink()
+    said = host.netapply("-", stdin=shop).stdout
+    assert "container web is taken to be where its endpoints are" in said
+    assert "nothing to do" in said
+    assert "- endpoint web" in host.netapply("destroy", "-", stdin=shop).stdout
 
 
 def test_a_host_that_boots_converges_without_its_engines(host: Machine) -> None:
@@ -188,6 +245,25 @@ def test_a_users_engine_is_believed_of_that_users_namespaces_alone(host: Machine
     for pid in (old(host), 1):
         with listening(*as_user, answer=f"{{'State': {{'Pid': {pid}}}}}"):
             assert "is of user 65534, and gives for web a process in a namespace of somebody else's" in asked()
+
+
+@pytest.mark.parametrize("kind", ["oci", "containerd"])
+def test_what_a_users_files_say_is_believed_of_that_users_namespaces_alone(
+    kind: str, host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime tells what is in its folder, and whoever owns that can write any process into it."""
+    folder, pid = Path("/run/users"), old(host)
+    (folder / "web").mkdir(parents=True)
+    (folder / "sock").touch()
+    said = {"oci": b'{"pid": %d, "status": "running"}' % pid, "containerd": b"TASK PID STATUS\nweb %d RUNNING\n" % pid}
+    monkeypatch.setattr(programs, "output", lambda command, deadline: said[kind])
+    details = {"oci": (("runtime", "crun"), ("root", str(folder))), "containerd": (("socket", f"{folder}/sock"),)}
+    scope = Scope("shop", {"web": SandboxRef(kind, "web", details=details[kind])})
+    assert not LinuxHost().observe(scope).facts.pending
+    os.chown(folder, 65534, 65534)
+    why = LinuxHost().observe(scope).facts.pending["web"]
+    assert "is of user 65534, and gives" in why
+    assert "a process in a namespace of somebody else's" in why
 
 
 def _until(ready: Callable[[], bool]) -> None:

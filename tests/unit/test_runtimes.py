@@ -20,7 +20,7 @@ from reconciler.report import json as report
 from reconciler.report import text
 from reconciler.report.content import Content
 from reconciler.report.terminal import View
-from reconciler.resources import Key, Link, Netns
+from reconciler.resources import ALIAS, Key, Link, Netns
 from tests.strategies import new_host
 
 SHOP = """
@@ -212,6 +212,52 @@ def test_one_that_joins_later_renames_nobody() -> None:
     assert report.plan.counts[3] == 0
 
 
+def test_one_that_joins_a_namespace_of_netapplys_own_takes_it_from_nobody() -> None:
+    host = new_host()
+    web, log = "  web: {networks: [front]}\n", "  log: {sandbox: {docker: shop-log}, networks: [back]}\n"
+    engine.converge(manifest(web), host)
+    host.kernel.pids[7], host.kernel.runtimes["docker:shop-log"] = host.kernel.names["web"], 7
+    engine.converge(manifest(web, log), host)
+    assert not engine.plan(manifest(web, log), host).plan
+    space = host.kernel.names["web"]
+    assert (sorted(space.devices), space.devices["lo"].alias) == (["eth0", "lo", "net0"], f"{ALIAS}shop/web")
+
+
+def test_two_in_one_namespace_get_one_route_to_a_place() -> None:
+    host = new_host()
+    space = pod(host)
+    log = "  log: {sandbox: {docker: shop-log}, networks: [back]}\n"
+
+    def routed(*networks: str) -> Manifest:
+        head = SHOP
+        for name, third in (("front", 0), ("back", 1)):
+            own = f"10.20.{third}.0/24}}]}}"
+            routes = f", routes: [{{destination: 0.0.0.0/0, via: 10.20.{third}.9}}]" if name in networks else ""
+            head = head.replace(own, own + routes)
+        return manifest(WEB, log, head=head)
+
+    with pytest.raises(ManifestError) as caught:
+        engine.plan(routed("front", "back"), host)
+    assert str(caught.value).partition("error: ")[2] == (
+        "log and web, in one network namespace, get a route to 0.0.0.0/0 from network back and another one from front; "
+        "give one of them a metric"
+    )
+    engine.converge(routed("front"), host)
+    assert [hop.via for hop in space.routes.values() if hop.destination == "0.0.0.0/0"] == ["10.20.0.9"]
+
+
+@pytest.mark.parametrize("other", ["alog", "xlog"])
+def test_a_route_that_leads_nowhere_is_of_the_whole_namespace(other: str) -> None:
+    head = SHOP.replace("10.20.1.0/24}]}", "10.20.1.0/24}]}, routes: [{destination: 192.0.2.0/24, type: blackhole}]")
+    log = f"  {other}: {{sandbox: {{docker: shop-log}}, networks: [back]}}\n"
+    host = new_host()
+    space = pod(host)
+    for members in ([WEB, log], [log], [WEB, log], [WEB]):
+        engine.converge(manifest(*members, head=head), host)
+        assert not engine.plan(manifest(*members, head=head), host).plan
+        assert ("192.0.2.0/24" in {hop.destination for hop in space.routes.values()}) == (log in members)
+
+
 # --- runtimes that don't say
 
 
@@ -228,6 +274,16 @@ def test_a_container_that_its_runtime_does_not_know_to_run_stays_where_its_endpo
     host.kernel.set_up(space.devices["net0"], False)
     engine.converge(manifest(WEB), host)
     assert space.devices["net0"].up
+
+
+def test_what_a_plugin_made_stays_in_a_container_that_its_runtime_does_not_know_to_run() -> None:
+    host = new_host()
+    pod(host)
+    head = "project: shop\nnetworks: {front: {driver: cni, driver_opts: {conflist: {plugins: [{type: lab}]}}}}\n"
+    head += "containers:\n"
+    engine.converge(manifest(WEB, head=head), host)
+    host.kernel.runtimes["docker:shop-web"] = 0
+    assert not engine.plan(manifest(WEB, head=head), host).plan.changes
 
 
 def test_a_container_that_was_removed_leaves_nothing_in_a_namespace_that_stays() -> None:

@@ -98,6 +98,20 @@ def test_a_noted_process_counts_only_if_it_is_in_the_containers_control_group(tm
     ]
 
 
+def test_a_pipe_in_place_of_a_noted_process_is_not_waited_for(tmp_path: Path) -> None:
+    """The folder beside a user's socket is the user's."""
+    folder = tmp_path / "docker/containerd/daemon/io.containerd.runtime.v2.task/moby" / ("b" * 64)
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "init.pid")
+    found: list[int] = []
+    looking = threading.Thread(
+        target=lambda: found.append(docker._kept_pid(str(tmp_path / "docker.sock"), "b" * 64)), daemon=True
+    )
+    looking.start()
+    looking.join(5)
+    assert found == [0]
+
+
 def test_podman_is_asked_once_for_any_number(tmp_path: Path, sleeper: int) -> None:
     path = tmp_path / "podman.sock"
     listed = [
@@ -326,6 +340,17 @@ def test_a_runtime_that_answers_badly_leaves_a_container_pending(
     started = time.monotonic()
     assert expected in reason(*find(SandboxRef("oci", "web", details=(("runtime", runtime),))))
     assert time.monotonic() - started < 3
+
+
+def test_of_a_runtime_that_is_given_up_nothing_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "PATIENCE", 0.5)
+    runtime = script(tmp_path / "odd", f"sleep 30 &\necho $! > {tmp_path}/started\nwait")
+    assert "did not answer" in reason(*find(SandboxRef("oci", "web", details=(("runtime", runtime),))))
+    started = Path(f"/proc/{(tmp_path / 'started').read_text().strip()}/cmdline")
+    until = time.monotonic() + 10
+    while started.exists() and started.read_bytes():  # a killed one has none, until somebody has waited for it
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_a_runtime_that_is_not_there_leaves_a_container_pending() -> None:

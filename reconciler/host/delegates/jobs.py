@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -11,7 +10,7 @@ from ...errors import NetapplyError, OperationFailed
 from ...plan import Change, Create, Delete, Update
 from ...resources import HOST, Delegated
 from .. import marks
-from ..namespaces import Place, refuse
+from ..namespaces import Place
 from ..observing import Inventory
 from ..steps import Runner, Task
 from . import records
@@ -101,21 +100,8 @@ class Job:
         records.forget(self.host, self.project, self.record.path)
 
 
-def apply(changes: Sequence[Change], inventory: Inventory, runner: Runner) -> list[NetapplyError | None]:
-    """Make changes to what plugins keep, one after the other, and return what became of each."""
-    outcomes: list[NetapplyError | None] = []
-    for change in changes:
-        try:
-            _make(change, inventory, runner)
-            outcomes.append(None)
-        except OSError as refused:
-            outcomes.append(refuse(refused, str(change.key)))
-        except NetapplyError as error:
-            outcomes.append(error)
-    return outcomes
-
-
-def _make(change: Change, inventory: Inventory, runner: Runner) -> None:
+def make(change: Change, inventory: Inventory, runner: Runner) -> None:
+    """Make a change to what a plugin keeps. Raises OSError and NetapplyError."""
     match change:
         case Create(after=Delegated() as wanted):
             _create(wanted, inventory, runner)
