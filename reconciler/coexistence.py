@@ -22,7 +22,7 @@ _QUOTED = re.compile(r'"([^"\s]+)"')
 _OPTION = re.compile(r"(?<!\S)-[io] (\S+)")
 _BLOCK = re.compile(r"^\t(?:chain|set|map) (\S+) \{\n(.*?)^\t\}", re.DOTALL | re.MULTILINE)
 _NEXT = re.compile(r"(?:jump |goto |@|-[jg] )([^\s,;}]+)")
-_DROPS = re.compile(r"(counter( packets \d+ bytes \d+)? )?(drop|reject\b.*)")
+_DROPS = re.compile(r"(counter( packets \d+ bytes \d+)? )?(drop|reject\b.*)|-j (DROP|REJECT\b.*)")
 
 
 class Obstacle(NamedTuple):
@@ -154,6 +154,13 @@ def _is_ufw(one: Filter) -> bool:
     return "ufw-" in one.text or "ufw6-" in one.text
 
 
+def _is_iptables(one: Filter) -> bool:
+    """Whether iptables can change it: of nftables only its own tables, in which all rules count."""
+    own = one.family in ("ip", "ip6") and one.table == "filter" and one.priority == 0
+    rules = (line for _, lines in _blocks(one) for line in lines if not line.startswith("type filter "))
+    return one.legacy or (own and all("counter" in rule for rule in rules))
+
+
 def _mend(one: Filter, links: Sequence[str]) -> str:
     """Return what has forwarded packets pass, in the words of whoever made the chain."""
     if _is_docker(one):
@@ -162,7 +169,7 @@ def _mend(one: Filter, links: Sequence[str]) -> str:
         return _trusted(links)
     if _is_ufw(one):
         return " && ".join(f"ufw route allow in on {link} && ufw route allow out on {link}" for link in links)
-    if one.family in ("ip", "ip6") and one.chain == "FORWARD":
+    if _is_iptables(one) and one.chain == "FORWARD":
         run = f"{_program(one)} -I FORWARD"
         return " && ".join(f"{run} {way} {link} -j ACCEPT" for link in links for way in ("-i", "-o"))
     rule, names = f"insert rule {one.family} {one.table} {one.chain}", ", ".join(f'"{link}"' for link in links)
@@ -175,7 +182,7 @@ def _mend_input(one: Filter, links: Sequence[str], port: int) -> str:
         return _trusted(links)
     if _is_ufw(one):
         return " && ".join(f"ufw allow in on {link} to any port {port}" for link in links)
-    if one.family in ("ip", "ip6") and one.chain == "INPUT":
+    if _is_iptables(one) and one.chain == "INPUT":
         run = f"{_program(one)} -I INPUT"
         both = [f"{run} -i {link} -p {kind} --dport {port} -j ACCEPT" for link in links for kind in ("udp", "tcp")]
         return " && ".join(both)
@@ -190,4 +197,4 @@ def _trusted(links: Sequence[str]) -> str:
 
 
 def _program(one: Filter) -> str:
-    return ("iptables" if one.family == "ip" else "ip6tables") + ("-legacy" if one.legacy else "")
+    return ("iptables" if one.family == "ip" else "ip6tables") + ("-legacy" if one.legacy else "-nft")

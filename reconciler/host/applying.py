@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TypeAlias
@@ -179,11 +179,11 @@ def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runne
         case Create(after=Delegated()) | Update(after=Delegated()) | Delete(before=Delegated()):
             from .delegates import jobs
 
-            return jobs.apply(batch, inventory, runner)
+            return _in_turn(batch, lambda change: jobs.make(change, inventory, runner))
         case _ if _kind(batch[0]) == "names":
             from .dns import jobs as names
 
-            return names.apply(batch, inventory, runner.trap)
+            return _in_turn(batch, lambda change: names.make(change, inventory, runner.trap))
         case _ if _kind(batch[0]) == "table":
             from . import tables
 
@@ -193,7 +193,7 @@ def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runne
             | Update(after=Sysctl() | NftTable() | Accepts())
             | Delete(before=Sysctl() | NftTable() | Accepts())
         ):
-            return [_set_on_host(change, inventory, runner) for change in batch]
+            return _in_turn(batch, lambda change: _set_on_host(change, inventory, runner))
         case _:
             return runner.run([_task(change, inventory) for change in batch])
 
@@ -294,39 +294,48 @@ def _words(route: Route) -> str:
     return f"route {route.destination} of {route.sandbox}" if route.sandbox else f"route {route.destination}"
 
 
-def _set_on_host(change: Change, inventory: Inventory, runner: Runner) -> _Outcome:
+def _in_turn(changes: Sequence[Change], make: Callable[[Change], None]) -> list[_Outcome]:
+    """Make changes, one after the other, and return what became of each."""
+    outcomes: list[_Outcome] = []
+    for change in changes:
+        try:
+            make(change)
+        except OSError as refused:
+            outcomes.append(refuse(refused, str(change.key)))
+        except NetapplyError as error:
+            outcomes.append(error)
+        else:
+            outcomes.append(None)
+    return outcomes
+
+
+def _set_on_host(change: Change, inventory: Inventory, runner: Runner) -> None:
     """Make a change to a setting of the host or to a table."""
     resource: Resource = change.before if isinstance(change, Delete) else change.after
-    try:
-        match change, resource:
-            case _, NftTable() as table if table.name != GUARD_TABLE:
-                from . import publishing
+    match change, resource:
+        case _, NftTable() as table if table.name != GUARD_TABLE:
+            from . import publishing
 
-                with runner.inside(HOST) as door:
-                    publishing.write(change, door, runner.trap)
-            case Delete(), NftTable(family=family, name=name):
-                runner.trap(f"delete nft table {name}")
-                guarding.forget(inventory.host)
-                nft.delete(family, name)
-            case _, NftTable(family=family, name=name, text=text):
-                runner.trap(f"write nft table {name}")
-                guarding.remember(inventory.host, text)
-                nft.replace(family, name, text)
-            case _, Accepts() as accepts:
-                from . import coexistence
+            with runner.inside(HOST) as door:
+                publishing.write(change, door, runner.trap)
+        case Delete(), NftTable(family=family, name=name):
+            runner.trap(f"delete nft table {name}")
+            guarding.forget(inventory.host)
+            nft.delete(family, name)
+        case _, NftTable(family=family, name=name, text=text):
+            runner.trap(f"write nft table {name}")
+            guarding.remember(inventory.host, text)
+            nft.replace(family, name, text)
+        case _, Accepts() as accepts:
+            from . import coexistence
 
-                runner.trap(f"write rules of {accepts.name}")
-                wanted = () if isinstance(change, Delete) else accepts.rules
-                coexistence.accept(inventory.project, Accepts(accepts.family, wanted))
-            case Delete(), Sysctl(name=name):
-                return OperationFailed(f"setting {name} can't be taken away (EOPNOTSUPP)", errno.EOPNOTSUPP)
-            case _, Sysctl(name=name, value=value):
-                sysctl.write(name, value, runner.trap)
-    except OSError as refused:
-        return refuse(refused, str(resource.key))
-    except NetapplyError as error:
-        return error
-    return None
+            runner.trap(f"write rules of {accepts.name}")
+            wanted = () if isinstance(change, Delete) else accepts.rules
+            coexistence.accept(inventory.project, Accepts(accepts.family, wanted))
+        case Delete(), Sysctl(name=name):
+            raise OperationFailed(f"setting {name} can't be taken away (EOPNOTSUPP)", errno.EOPNOTSUPP)
+        case _, Sysctl(name=name, value=value):
+            sysctl.write(name, value, runner.trap)
 
 
 # --- deleting links

@@ -107,13 +107,16 @@ def _is_legacy(family: int) -> bool:
 
 
 def docker(project: str) -> Mapping[int, tuple[str, ...]]:
-    """Return the project's rules in DOCKER-USER, by the families in which Docker has made that chain."""
+    """Return the project's rules in DOCKER-USER, by the families in which Docker has made that chain.
+
+    Raises OperationFailed and HostLacks where iptables can't say, so that nobody takes rules of ours for gone.
+    """
     made = {row.family for row in chains() if row.table == "filter" and row.name == Accepts.CHAIN}
     found: dict[int, tuple[str, ...]] = {}
     for family, kind in ((4, "ip"), (6, "ip6")):
         if kind in made or _is_legacy(family):
-            status, lines = _listed(family, project, legacy=kind not in made)
-            if not status:
+            lines = _listed(family, project, legacy=kind not in made)
+            if lines is not None:
                 found[family] = tuple(sorted(map(_plain, lines)))
     return found
 
@@ -122,8 +125,8 @@ def accept(project: str, accepts: Accepts) -> None:
     """Have those rules of the project in DOCKER-USER and no other, in one transaction."""
     kind = "ip" if accepts.family == 4 else "ip6"
     legacy = not any((row.family, row.table, row.name) == (kind, "filter", Accepts.CHAIN) for row in chains())
-    status, lines = _listed(accepts.family, project, legacy)
-    if status:
+    lines = _listed(accepts.family, project, legacy)
+    if lines is None:
         raise OperationFailed(f"there is no chain {accepts.name} (ENOENT)", errno.ENOENT)
     mark = f'"{ALIAS}{project}"'  # a project's name has nothing in it that must be quoted
     edits = [line.replace("-A", "-D", 1) for line in lines]
@@ -134,14 +137,32 @@ def accept(project: str, accepts: Accepts) -> None:
     text = "\n".join(["*filter", *edits, "COMMIT", ""])
     status, said = _run(_either(program, legacy, "-restore"), ["-w", "5", "--noflush"], text)
     if status:
-        raise OperationFailed(f"{accepts.name}: {said.strip().splitlines()[-1] if said.strip() else 'refused'}")
+        raise OperationFailed(f"{accepts.name}: {_last_line(said)}")
 
 
-def _listed(family: int, project: str, legacy: bool) -> tuple[int, list[str]]:
-    """Return iptables's exit status, and the lines of those rules that have the project's mark."""
+def _listed(family: int, project: str, legacy: bool) -> list[str] | None:
+    """Return the lines of those rules that have the project's mark, None where there is no such chain."""
     status, said = _run(_either(_PROGRAMS[family], legacy), ["-w", "5", "-S", Accepts.CHAIN])
+    if legacy and status == _ABSENT:
+        return None
+    if status == _MISSING:
+        raise HostLacks(said)
+    if status:
+        raise OperationFailed(f"the chain {Accepts.CHAIN} can't be read: {_last_line(said)}")
     mark = f"{ALIAS}{project}"
-    return status, [line for line in said.splitlines() if line.startswith("-A ") and _comment(line) == mark]
+    return [line for line in said.splitlines() if line.startswith("-A ") and _comment(line) == mark]
+
+
+_ABSENT = 1
+"""How the iptables of old ends for a chain that is not there; 4 where another one is at it for too long."""
+
+
+_MISSING = 127
+"""What a shell says of a program that is not there."""
+
+
+def _last_line(said: str) -> str:
+    return said.strip().splitlines()[-1] if said.strip() else "refused"
 
 
 def _either(program: str, legacy: bool, end: str = "") -> Sequence[str]:
@@ -173,7 +194,7 @@ def _plain(line: str) -> str:
 
 
 def _run(programs: Sequence[str], arguments: Sequence[str], text: str = "") -> tuple[int, str]:
-    """Run the first of the programs that there is; return its exit status, and what it printed. 127: there is none."""
+    """Run the first of the programs that there is; return its exit status, and what it printed."""
     import subprocess
 
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -192,4 +213,4 @@ def _run(programs: Sequence[str], arguments: Sequence[str], text: str = "") -> t
         except subprocess.TimeoutExpired as late:
             raise OperationFailed(f"{program} did not end within {TIMEOUT} seconds", errno.ETIMEDOUT) from late
         return done.returncode, os.fsdecode(done.stdout) + os.fsdecode(done.stderr)
-    return 127, ""
+    return _MISSING, f"there is no {programs[-1]}; install it (Debian's iptables)"

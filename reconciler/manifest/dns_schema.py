@@ -47,6 +47,7 @@ CONTAINER: dict[str, Any] = {
             "description": "Who is asked for what no container is called; left out, whom the host asks.",
         },
         "search": {
+            **_WORD,
             "type": ["string", "array", "null"],
             "maxItems": _FEW,
             "items": _WORD,

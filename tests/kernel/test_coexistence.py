@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 from pathlib import Path
 
@@ -180,6 +181,18 @@ def test_other_projects_keep_their_accepts(host: Machine, tmp_path: Path) -> Non
     assert "netapply:shop" not in host.run("iptables-nft -S DOCKER-USER").stdout
 
 
+def test_rules_that_cant_be_read_are_not_taken_for_gone(host: Machine, tmp_path: Path) -> None:
+    docker(host, "legacy")
+    host.netapply(write(tmp_path, MANIFEST))
+    with open("/run/xtables.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another iptables that takes its time
+        failed = host.netapply("destroy", "--project", "shop", code=1).stderr
+    assert "DOCKER-USER can't be read: Another app is currently holding the xtables lock" in failed
+    assert "netapply:shop" in rules(host, "legacy")
+    host.netapply("destroy", "--project", "shop")
+    assert "netapply:shop" not in rules(host, "legacy")
+
+
 def test_a_run_that_fails_anywhere_leaves_dockers_chain_as_it_was(host: Machine, tmp_path: Path) -> None:
     docker(host)
     manifest = load([str(write(tmp_path, MANIFEST))])
@@ -198,6 +211,19 @@ def test_a_run_that_fails_anywhere_leaves_dockers_chain_as_it_was(host: Machine,
 THEIRS = {
     "iptables": ("ip", ["iptables-nft -P FORWARD DROP"]),
     "legacy": ("ip", ["iptables-legacy -P FORWARD DROP"]),
+    "legacy, with a last word": ("ip", ["iptables-legacy -A FORWARD -j REJECT"]),
+    "by hand, a chain called as iptables has it": (
+        "ip",
+        ["nft 'add table ip fw; add chain ip fw FORWARD { type filter hook forward priority 0; policy drop; }'"],
+    ),
+    "by hand, a table called as iptables has it": (
+        "ip",
+        [
+            "nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; }'",
+            "nft 'add rule ip filter FORWARD ip saddr . ip daddr { 192.0.2.1 . 192.0.2.2 } accept'",
+            "nft 'add rule ip filter FORWARD drop'",
+        ],
+    ),
     "by hand": (
         "both",
         ["nft 'add table inet fw; add chain inet fw pass { type filter hook forward priority 10; policy drop; }'"],

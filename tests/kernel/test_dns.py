@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -240,23 +241,36 @@ def test_lost_files_are_drift_and_the_processes_are_found_all_the_same(shop: Mac
     assert resolvers() == {}
 
 
+def test_with_files_and_firewall_lost_the_processes_are_found_all_the_same(shop: Machine) -> None:
+    shop.run(["sh", "-c", "nft flush ruleset && rm -r /run/netapply"])
+    shop.netapply("destroy", "--project", "shop")
+    assert resolvers() == {}
+
+
 def test_foreign_dnsmasqs_are_nobodys_to_touch(host: Machine) -> None:
     """One on all addresses, port 53; one whose command line begins as ours do; one in another namespace, as ours."""
     Path("/run/foreign.conf").write_text("port=53\nno-resolv\npid-file=\nuser=root\naddress=/foreign/192.0.2.1\n")
     host.run("dnsmasq --conf-file=/run/foreign.conf")
+    foreign = set(resolvers())
     apply(host)
-    conf = next(iter(resolvers().values()))
-    conf = next(one for one in resolvers().values() if "netapply" in one)
+    own = resolvers()
+    conf = next(one for one in own.values() if "netapply" in one)
+    as_made = Path(conf).read_text()
+    Path(conf).write_text(re.sub("(?m)^port=.*", "port=5454", as_made))  # so that both can listen
+    host.run(f"dnsmasq --conf-file={conf} --log-queries")
+    Path(conf).write_text(as_made)
+    foreign |= resolvers().keys() - own
     host.netns("elsewhere")
-    Path("/run/second.conf").write_text("port=5353\nno-resolv\npid-file=\nuser=root\n")
-    host.run(f"dnsmasq --conf-file={conf} --conf-file=/run/second.conf --port=5454", check=False)
-    foreign = {pid for pid, path in resolvers().items() if "netapply" not in path}
-    host.run(["ip", "netns", "exec", "elsewhere", "sh", "-c", f"ip addr add {FRONT}/32 dev lo; ip link set lo up"])
-    assert foreign
+    addresses = "".join(f"ip addr add {address} dev lo; " for address in (FRONT, BACK, f"{FRONT6}/128"))
+    host.run(["ip", "netns", "exec", "elsewhere", "sh", "-c", f"{addresses} exec dnsmasq --conf-file={conf}"])
+    elsewhere = {int(pid) for pid in host.run("ip netns pids elsewhere").stdout.split()}
+    assert len(foreign) == 2
+    assert len(elsewhere) == 1
     assert ask("web", FRONT, "api").values == ("10.20.0.20",)
     assert ask("", "127.0.0.1", "foreign").values == ("192.0.2.1",)
     host.netapply("destroy", "-", stdin=MANIFEST)
-    assert foreign <= resolvers().keys()
+    assert foreign == resolvers().keys()
+    assert {int(pid) for pid in host.run("ip netns pids elsewhere").stdout.split()} == elsewhere
     assert ask("", "127.0.0.1", "foreign").values == ("192.0.2.1",)
 
 

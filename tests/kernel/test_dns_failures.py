@@ -12,14 +12,13 @@ import pytest
 from reconciler import engine
 from reconciler.errors import ApplyFailed
 from reconciler.host.linux import LinuxHost
-from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from tests.dns import ask
 from tests.machine import Machine
 
 from .test_dns import resolvers
 from .test_killed import kill, run_in_a_child
-from .test_rollback import OPTIONS, Counting, raising
+from .test_rollback import OPTIONS, Counting, applied, raising
 
 BEFORE = """
 version: 1
@@ -54,14 +53,9 @@ def of_names() -> dict[str, str]:
 
 
 @pytest.fixture
-def manifests(host: Machine, tmp_path: Path) -> tuple[Manifest, Manifest]:
+def manifests(host: Machine) -> tuple[Manifest, Manifest]:
     """The host as BEFORE says; BEFORE and AFTER."""
-    paths = [tmp_path / "before.yaml", tmp_path / "after.yaml"]
-    for path, text in zip(paths, (BEFORE, AFTER), strict=True):
-        path.write_text(text)
-    before, after = (load([str(path)]) for path in paths)
-    engine.converge(before, LinuxHost(), OPTIONS)
-    return before, after
+    return applied(BEFORE, AFTER)
 
 
 def about_names(before: Manifest, after: Manifest) -> tuple[int, list[int]]:

@@ -90,6 +90,13 @@ def test_a_legacy_chain_is_opened_by_its_own_program() -> None:
     )
 
 
+@pytest.mark.parametrize("last", ["-j DROP", "-j REJECT --reject-with icmp-port-unreachable"])
+def test_the_last_rule_of_a_legacy_chain_counts_as_that_of_others(last: str) -> None:
+    one = Filter("ip", "filter", "FORWARD", "forward", 0, "accept", f"-P FORWARD ACCEPT\n-A FORWARD {last}", True)
+    assert f"(priority 0, its last rule is {last}) drops what is forwarded for shop-back, shop-front" in said(one)
+    assert not said(one._replace(text=f"-A FORWARD -s 192.0.2.1/32 {last}"))
+
+
 @pytest.mark.parametrize(
     "one",
     [
@@ -130,6 +137,10 @@ def test_a_chain_is_decoded() -> None:
     assert chain_row(b"\x0a\0\0\0" + table + name) == ChainRow("ip6", "filter", "FORWARD")
 
 
+SET = """\tset mine {
+\t\telements = { "shop-back" }
+\t}
+"""
 INPUT = """table ip filter {
 \tchain DOCKER-USER {
 \t\tiifname "shop-front" counter accept
@@ -156,8 +167,13 @@ def test_an_input_chain_matters_to_who_asks_the_hosts_resolvers_and_only_what_it
     assert not list(remarks([one], LINKS))
     assert list(remarks([one], LINKS, ports={5300: ("shop-back", "shop-front")})) == [
         "the firewall chain ip filter INPUT (priority 0, policy drop) drops what containers of shop-front ask the"
-        " host's resolvers (port 5300); iptables -I INPUT -i shop-front -p udp --dport 5300 -j ACCEPT"
-        " && iptables -I INPUT -i shop-front -p tcp --dport 5300 -j ACCEPT"
+        " host's resolvers (port 5300); nft 'insert rule ip filter INPUT iifname { \"shop-front\" }"
+        " meta l4proto { tcp, udp } th dport 5300 accept'"
+    ]
+    counted = one._replace(text=INPUT.replace("iifname @mine accept", "counter accept").replace(SET, ""))
+    assert [said.partition("; ")[2] for said in remarks([counted], {}, ports={5300: ("shop-front",)})] == [
+        "iptables-nft -I INPUT -i shop-front -p udp --dport 5300 -j ACCEPT"
+        " && iptables-nft -I INPUT -i shop-front -p tcp --dport 5300 -j ACCEPT"
     ]
     mends = [
         next(remarks([one._replace(table=table, chain="in", text=text)], {}, ports={53: ("br0",)})).partition("; ")[2]

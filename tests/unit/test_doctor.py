@@ -120,7 +120,7 @@ TROUBLES: dict[str, tuple[Examination, tuple[str, str, str]]] = {
         (
             WARNING,
             "the firewall chain ip filter FORWARD (priority 0, policy drop) drops what is forwarded for shop-front",
-            "iptables -I FORWARD -i shop-front -j ACCEPT && iptables -I FORWARD -o shop-front -j ACCEPT",
+            "iptables-nft -I FORWARD -i shop-front -j ACCEPT && iptables-nft -I FORWARD -o shop-front -j ACCEPT",
         ),
     ),
     "large packets": (

@@ -12,6 +12,7 @@ from jsonschema import validate
 
 from reconciler import engine
 from reconciler.errors import ApplyFailed, ManifestError
+from reconciler.host.dns import mounted
 from reconciler.host.fake import FakeHost
 from reconciler.host.fake_names import File
 from reconciler.manifest import load
@@ -97,6 +98,7 @@ def test_a_container_says_servers_alone_or_more(said: str, meant: DnsSpec, tmp_p
         ),
         ("{dns: ['::1']}", "2:26: the DNS server ::1 is a loopback address; leave it out: whom the host asks is asked"),
         ("{dns: {servers: dns.example}}", "2:35: the DNS server 'dns.example' is not an address; write an address"),
+        ('{dns: {search: "a\\nnameserver 192.0.2.66"}}', "2:34: search is 'a\\nnameserver 192.0.2.66', not"),
         ("{dns_search: example}", "2:20: unknown key dns_search in a container; write it as dns: {search: ...}"),
         ("{networks: {front: {aliases: ['a b']}}}", "2:49: aliases is 'a b', not a name of letters, digits, _ and -"),
     ],
@@ -283,3 +285,17 @@ def test_a_plan_as_json_is_of_the_published_form(tmp_path: Path) -> None:
         validate(loads(json.text(json.plan(content(shop, host)))), schema)
         engine.converge(shop, host)
         host.names.running.clear()
+
+
+def test_a_run_that_ends_before_a_shorter_resolv_conf_is_cut_leaves_blank_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(descriptor: int, length: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1\nnameserver 192.0.2.2\n")
+    monkeypatch.setattr(os, "ftruncate", killed)
+    with path.open("r+") as file, pytest.raises(KeyboardInterrupt):
+        mounted._replace(file.fileno(), ["nameserver 192.0.2.3"])
+    assert path.read_text().split() == ["nameserver", "192.0.2.3"]

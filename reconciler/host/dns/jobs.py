@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+import stat
 from contextlib import suppress
 
 from ...errors import NetapplyError, OperationFailed
 from ...plan import Change, Create, Delete
 from ...resources import DnsHosts, DnsServer, ResolvConf
-from ..namespaces import Trap, refuse
+from ..locking import DIRECTORY
+from ..namespaces import Trap
 from ..observing import Inventory
 from . import configuration, folder, names_file, processes, resolvconf, unread_file
 
 
-def apply(changes: Sequence[Change], inventory: Inventory, trap: Trap) -> list[NetapplyError | None]:
-    """Make changes, one after the other, and return what became of each."""
-    outcomes: list[NetapplyError | None] = []
-    for change in changes:
-        try:
-            _make(change, inventory, trap)
-            outcomes.append(None)
-        except OSError as refused:
-            outcomes.append(refuse(refused, str(change.key)))
-        except NetapplyError as error:
-            outcomes.append(error)
-    return outcomes
-
-
-def _make(change: Change, inventory: Inventory, trap: Trap) -> None:
+def make(change: Change, inventory: Inventory, trap: Trap) -> None:
+    """Make a change. Raises OSError and NetapplyError."""
     new = isinstance(change, Create)
     match change.before if isinstance(change, Delete) else change.after:
         case DnsHosts() as names if isinstance(change, Delete):
@@ -124,13 +112,22 @@ def _exists(path: str, resource: DnsHosts | DnsServer, expected: bool) -> None:
 
 def place(path: str, text: str) -> None:
     """Write a file that everybody may read, in one step. Raises OSError."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    _open_to_all(os.path.dirname(path))
     draft = f"{os.path.dirname(path)}/.{os.path.basename(path)[:200]}.new"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     with open(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o644)  # whatever the umask: a resolver reads it with no rights of its own
         file.write(text)
     os.replace(draft, path)
+
+
+def _open_to_all(inside: str) -> None:
+    """Make a folder. Those of ours on the way to it may be entered by a resolver without rights, whatever the umask."""
+    os.makedirs(inside, mode=0o755, exist_ok=True)
+    while inside.startswith(DIRECTORY):
+        if stat.S_IMODE(os.stat(inside).st_mode) != 0o755:
+            os.chmod(inside, 0o755)
+        inside = os.path.dirname(inside)
 
 
 def _tidy(host: int, project: str) -> None:

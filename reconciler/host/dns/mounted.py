@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ...errors import OperationFailed
-from ...resources import ResolvConf
+from ...resources import HALF_MADE, ResolvConf
 from ..looking import Look
 from ..namespaces import Place, Trap
 from ..observing import Inventory, View
@@ -55,10 +55,10 @@ def opened(pid: int) -> Iterator[int | None]:
             if os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/thread-self/ns/mnt"):
                 within(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY)
                 folder = within("etc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
-                found = within("resolv.conf", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                found = within("resolv.conf", os.O_PATH | os.O_NOFOLLOW)  # to open a device would be to use it
                 is_file = stat.S_ISREG(os.fstat(found).st_mode)
                 if is_file and _mount(found) != _mount(folder) and _is_a_runtimes(pid, _mount(found)):
-                    file = found
+                    file = within(f"/proc/thread-self/fd/{found}", os.O_RDWR)
         yield file
     finally:
         for descriptor in descriptors:
@@ -83,15 +83,30 @@ def read(descriptor: int) -> str:
 
 
 def seen(view: View) -> Iterator[ResolvConf]:
-    """Yield the containers' files that the project has written."""
+    """Yield the containers' files that the project has written.
+
+    A file is that of the container that it is in: what it says itself somebody in there may have written. Only where
+    the manifest has none in there any more is that all that is known, and it may be what another one says, too.
+    """
+    left: list[tuple[str, int, tuple[str, ...]]] = []
+    names: set[str] = set()
     for look, pid in _with_processes(view):
         with opened(pid) as file:
             lines = read(file).splitlines() if file is not None else []
-            project, container, host = marked(lines[0] if lines else "")
-            if (project, host) == (view.scope.project, view.looks.host.cookie):
-                known = container in look.containers
-                reference = str(view.scope.sandboxes[container]) if known else f"pid:{pid}"
-                yield ResolvConf(container, reference, tuple(one for one in lines[1:] if not one.startswith(_KEPT)))
+        project, container, host = marked(lines[0] if lines else "")
+        if (project, host) != (view.scope.project, view.looks.host.cookie):
+            continue
+        own = tuple(one for one in lines[1:] if not one.startswith(_KEPT))
+        if not look.containers:
+            left.append((container, pid, own))
+            continue
+        name = container if container in look.containers else look.containers[0]
+        names.add(name)
+        yield ResolvConf(name, str(view.scope.sandboxes[name]), own)
+    for container, pid, own in left:
+        name = f"{HALF_MADE}pid:{pid}" if container in names else container
+        names.add(name)
+        yield ResolvConf(name, f"pid:{pid}", own)
 
 
 def able(view: View) -> frozenset[str]:
@@ -126,7 +141,8 @@ def remove(one: ResolvConf, inventory: Inventory, trap: Trap) -> None:
     """Put back what was there. Where the container is gone, or its runtime has written the file anew, that is done."""
     with opened(_process(one, inventory)) as file:
         text = read(file) if file is not None else ""
-        if file is not None and marked(text.partition("\n")[0])[:2] == (inventory.project, one.sandbox):
+        project, _, host = marked(text.partition("\n")[0])
+        if file is not None and (project, host) == (inventory.project, inventory.host):
             trap(f"restore the resolv.conf of {one.sandbox}")
             _replace(file, _original(text))
 
@@ -139,16 +155,19 @@ def _original(text: str) -> list[str]:
 
 
 def _replace(descriptor: int, lines: list[str]) -> None:
-    """Write the file in place: a new one would not be what is mounted. Shorter than a page, nobody reads half of it."""
+    """Write the file in place: a new one would not be what is mounted. Shorter than a page, nobody reads half of it.
+
+    Of a longer one only blank lines are left over, should this process end before it is cut.
+    """
     content = "".join(f"{line}\n" for line in lines).encode()
-    os.pwrite(descriptor, content, 0)
+    os.pwrite(descriptor, content.ljust(min(os.fstat(descriptor).st_size, _MOST), b"\n"), 0)
     os.ftruncate(descriptor, len(content))
 
 
 def _process(one: ResolvConf, inventory: Inventory) -> int:
-    place = inventory.places.get(one.sandbox)
-    pid = pid_of(place) if place else None
+    """Return the process that a file belongs to: by its reference first, since the container may be another's now."""
     kind, _, number = one.reference.partition(":")
-    if pid is None and kind == "pid" and number.isdecimal():
-        pid = int(number)
-    return pid or 0
+    if kind == "pid" and number.isdecimal():
+        return int(number)
+    place = inventory.places.get(one.sandbox)
+    return (pid_of(place) if place else None) or 0

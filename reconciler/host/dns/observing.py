@@ -23,14 +23,14 @@ def seen(view: View, table: str) -> Seen:
     """Return what there is of the project's names. `table` is its nft table."""
     host, project = view.looks.host.cookie, view.scope.project
     taken: dict[Key, str] = {}
-    resources: list[DnsHosts | DnsServer | ResolvConf] = []
-    if resolvers_present(host, project, table):
+    resources: list[DnsHosts | DnsServer | ResolvConf] = [*resolv_confs(view, taken)]
+    present = bool(resources) or resolvers_present(host, project, table)
+    if present:
         resources += [*_hosts(host, project), *_servers(host, project, view.inventory.readers)]
-    if view.scope.named or resolvers_present(host, project, table):
+    if present or view.scope.named:
         from . import mounted
 
         resources += mounted.seen(view)
-    resources += resolv_confs(view, taken)
     return Seen(resources, taken)
 
 
@@ -85,11 +85,16 @@ def resolv_confs(
         for container, reference in view.scope.sandboxes.items()
         if reference.kind == "netns"
     }
-    for one in resolvconf.found():
+    found = list(resolvconf.found())
+    own = [one for one in found if (one.project, one.host) == (project, host)]
+    names = {one.container for one in own if wanted.get(one.name) == one.container}
+    for one in found:
         reference = f"netns:{one.name}"
-        if one.project == project and one.host == host:
+        if one in own:
+            copied = wanted.get(one.name) != one.container and one.container in names
+            names.add(one.container)
             if containers is None or one.container in containers:
-                yield ResolvConf(one.container, reference, one.lines)
+                yield ResolvConf(HALF_MADE + one.name if copied else one.container, reference, one.lines)
         elif taken is not None and (container := wanted.get(one.name)):
             whose = f"project {one.project} made it" if one.project else "netapply did not make it"
             mend = "remove it, or write `dns: false`"
