@@ -33,11 +33,15 @@ def objections(changes: Iterable[Change], facts: Facts) -> Iterator[str]:
 
 
 def cuts(before: str, after: str) -> bool:
-    """Whether connections end by the change of a table's text: some port leads nowhere, or elsewhere, from then on."""
+    """Whether connections end by the change of a table's text: some port leads no longer to all that it led to."""
     if "inet_service" not in before:
         return False
     old, new = summary(published(before)), summary(published(after))
-    return any(key not in new or set(new[key].targets) != set(one.targets) for key, one in old.items())
+    return any(key not in new or not _ends(one) <= _ends(new[key]) for key, one in old.items())
+
+
+def _ends(one: Publication) -> set[tuple[str, int]]:
+    return {(target.address, target.port) for target in one.targets}
 
 
 def _by_port(listening: Iterable[Listener]) -> dict[tuple[str, int], list[Listener]]:

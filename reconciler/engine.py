@@ -111,7 +111,7 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
         in_the_way += tuple(ports.clashes)
         topology = replace(topology, publications=ports.publications)
         zones = retained_zones(manifest.project, kept, observation.state)
-        desired = {**kept, **lower(topology, observation.facts, zones)}
+        desired = {**kept, **lower(topology, observation.facts, zones, kept)}
     if any(isinstance(one, Sysctl) for one in desired.values()):
         topology = replace(topology, notes=(*topology.notes, *_beside(topology, desired, observation, host)))
     proposal = _propose(host.canonical(desired), topology, observation, options, in_the_way)

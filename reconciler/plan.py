@@ -290,18 +290,32 @@ def _ordered(
 ) -> tuple[Change, ...]:
     """Return the changes in the order in which they are made.
 
-    Deletes first, from the inside out, so that names, addresses and subnets are free again; then the firewall, so that
-    nothing is ever open that should not be; then the rest from the outside in, sandbox by sandbox. Deleted namespaces
-    come last of all: until then nothing is lost that can't be made again.
+    First what only the firewall keeps from doing harm is taken back. Then deletes, from the inside out, so that names,
+    addresses and subnets are free again; then the firewall, so that nothing is ever open that should not be; then the
+    rest from the outside in, sandbox by sandbox. Deleted namespaces come last of all: until then nothing is lost that
+    can't be made again.
     """
+    updates = list(updates)
+    closing = [change for change in updates if _gives_up(change)]
     first = [change for change in deletes if not isinstance(change.before, Netns)]
     last = [change for change in deletes if isinstance(change.before, Netns)]
-    made: list[Update | Create] = [*updates, *creates]
+    made: list[Update | Create] = [*(change for change in updates if not _gives_up(change)), *creates]
     return (
+        *sorted(closing, key=lambda change: _place(change.after, desired)),
         *sorted(first, key=lambda change: _place(change.before, observed), reverse=True),
         *sorted(made, key=lambda change: _place(change.after, desired, isinstance(change, Create))),
         *sorted(last, key=lambda change: _place(change.before, observed)),
     )
+
+
+def _gives_up(change: Update) -> bool:
+    """Whether a link of the host's loses settings and nothing else: route_localnet, say, by which packets get in that
+    only the firewall drops.
+    """
+    if not isinstance(change.after, Link) or change.after.inner[0] != HOST:
+        return False
+    kept = {f"sysctls.{name}" for name in change.after.sysctls}
+    return all(one.startswith("sysctls.") and one not in kept for one in change.fields)
 
 
 def _place(resource: Resource, known: State, created: bool = False) -> tuple[object, ...]:

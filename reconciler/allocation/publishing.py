@@ -134,8 +134,11 @@ def _observed(project: str, observation: Observation) -> dict[tuple[str, str, in
     if not isinstance(table, NftTable):
         return {}
     result: dict[tuple[str, str, int, str | None], int] = {}
-    for one in tables.published(table.text):
+    there = tables.published(table.text)
+    for one in there:
         for target in one.targets:
-            for host_ip in (one.host_ip, None):
-                result.setdefault((one.owner, one.protocol, target.port, host_ip), one.port)
+            result.setdefault((one.owner, one.protocol, target.port, one.host_ip), one.port)
+    for one in there:  # an entry without host_ip may be bound all the same, by its network's host_binding
+        for target in one.targets:
+            result.setdefault((one.owner, one.protocol, target.port, None), one.port)
     return result

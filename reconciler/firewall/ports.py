@@ -34,9 +34,9 @@ def publishing(
 ) -> Part:
     """Return what leads from the host's ports to containers, and lets it pass and come back.
 
-    `zones` are the networks that the targets may be in. `near` are prefixes that targets have addresses in by other
-    networks of theirs, each with the network that they are targets in: they answer those directly. Several targets of
-    one publication have a chain of their own, which a map finds; numgen gives each its turn.
+    `zones` are the networks that the targets may be in. `near` are addresses of targets, each with a prefix that its
+    container is in by another network: it answers that directly. Several targets of one publication have a chain of
+    their own, which a map finds; numgen gives each its turn.
     """
     if not publications:
         return Part((), {})
@@ -67,11 +67,12 @@ def _collections(
     inside = [(quoted(zone.interface), zone) for zone in _inside(publications, zones)]
     yield "set apart", "ifname . ifname", [f"{link} . {link}" for link, zone in inside if not zone.icc]
     yield "set barred", "nf_proto . ifname", list(dict.fromkeys(_barred(zones)))
-    direct = {(link, prefix) for link, zone in inside for prefix in zone.subnets}
-    direct |= {(link, prefix) for link, zone in inside for network, prefix in near if network == zone.network}
+    further = sorted(near)
     for family in (4, 6):
-        sources = [f"{link} . {prefix}" for link, prefix in sorted(direct) if (":" in prefix) == (family == 6)]
+        sources = [f"{link} . {prefix}" for link, zone in inside for prefix in zone.prefixes(family)]
         yield f"set hairpin_ipv{family}", f"ifname . {_ADDRESS[family]}; flags interval", sources
+        pairs = [f"{target} . {prefix}" for target, prefix in further if (":" in prefix) == (family == 6)]
+        yield f"set near_ipv{family}", f"{_ADDRESS[family]} . {_ADDRESS[family]}; flags interval", pairs
 
 
 def _barred(zones: Sequence[Zone]) -> Iterator[str]:
@@ -184,12 +185,15 @@ def _passing(family: int) -> Iterator[str]:
 def _translated(families: Sequence[int], present: Collection[str]) -> Iterator[str]:
     """Yield what gives connections the host's address, so that answers come back by it.
 
-    Those from within a network of the container's, which would else be answered directly; those from 127.0.0.1; those
-    to containers that answer by another router. Of bridged packets it is not known here where they came in.
+    Those from within a network of the container's, this one or another, which would else be answered directly; those
+    from 127.0.0.1; those to containers that answer by another router. Of bridged packets it is not known here where
+    they came in.
     """
     for family in families:
         if f"set hairpin_ipv{family}" in present:
             yield f"ct status dnat oifname . {_IP[family]} saddr @hairpin_ipv{family} masquerade"
+        if f"set near_ipv{family}" in present:
+            yield f"ct status dnat {_IP[family]} daddr . {_IP[family]} saddr @near_ipv{family} masquerade"
     if "set hairpin_ipv4" in present:
         yield "ct status dnat ip saddr 127.0.0.0/8 oifname @zones masquerade"
     for family in families:

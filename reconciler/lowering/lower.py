@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from .. import drivers, firewall
 from ..errors import DriverError, HostLacks
 from ..host import Facts
 from ..networks import Topology
-from ..resources import HOST, Link, NftTable, Port, Resource, State, Sysctl, state
+from ..resources import HOST, Link, NftTable, Port, Resource, Route, State, Sysctl, state
 
 
-def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = ()) -> State:
-    """Return the desired state. `further` zones are of networks that stay though no manifest names them.
+def lower(
+    topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = (), kept: State = MappingProxyType({})
+) -> State:
+    """Return the desired state. `further` zones are of networks that stay though no manifest names them, and `kept` is
+    all that stays so; it is looked at, and no part of what is returned.
 
     Raises DriverError for a driver that is not known or breaks the contract, HostLacks for an address that the host
     has not.
@@ -30,6 +34,8 @@ def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = (
             else:
                 resources.append(item)
     resources = list(_on_own(resources))
+    if facts.together:  # which goes by the first one's name
+        resources = [_of_namespace(one, facts.together) for one in resources]
     if any(endpoint.bandwidth for network in topology.networks for endpoint in network.endpoints):
         from . import shaping
 
@@ -55,7 +61,7 @@ def lower(topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = (
         from . import ports
 
         resources = list(ports.reachable(topology, resources))
-        parts.append(ports.part(topology, zones))
+        parts.append(ports.part(topology, zones, kept, facts.together))
     if topology.coexist:
         from . import coexisting
 
@@ -81,6 +87,13 @@ def _on_own(resources: Iterable[Resource]) -> Iterator[Resource]:
             yield replace(one, parent=own[one.parent])
         else:
             yield one
+
+
+def _of_namespace(resource: Resource, together: Mapping[str, Sequence[str]]) -> Resource:
+    """Return a route that leads nowhere as that of the namespace: by no link can it be told which container's it is."""
+    if isinstance(resource, Route) and resource.link is None and resource.sandbox in together:
+        return replace(resource, sandbox=together[resource.sandbox][0])
+    return resource
 
 
 def _need_sources(zones: Iterable[firewall.Zone], facts: Facts) -> None:

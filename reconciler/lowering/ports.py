@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .. import firewall
 from ..firewall.ports import publishing
-from ..networks import Network, Topology
-from ..resources import HOST, Link, Resource
+from ..networks import Topology
+from ..resources import HOST, Address, Link, Resource, State, subject
 
 ROUTE_LOCALNET = "ipv4.conf.route_localnet"
 """Lets packets from 127.0.0.1 leave by a link, and their answers come in by it; the table drops what else would."""
 
 
-def part(topology: Topology, zones: Sequence[firewall.Zone]) -> firewall.Part:
-    """Return the part of the project's table."""
-    return publishing(topology.publications, zones, set(_near(topology)))
+def part(
+    topology: Topology, zones: Sequence[firewall.Zone], kept: State, together: Mapping[str, Sequence[str]]
+) -> firewall.Part:
+    """Return the part of the project's table. What is `kept`, and who is `together` in a namespace, as in `_near`."""
+    return publishing(topology.publications, zones, _near(topology, kept, together))
 
 
-def _near(topology: Topology) -> Iterator[tuple[str, str]]:
-    """Yield the networks that have targets, with the subnets of other networks that the targets' containers are on."""
-    if not topology.publications:
-        return
+def _near(topology: Topology, kept: State, together: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield targets' addresses, each with the prefixes of the same family that its sandbox is in by other networks.
+
+    `kept` are resources that stay though the topology has them not, `together` containers that share a namespace.
+    """
     targets = {target.address for one in topology.publications for target in one.targets}
-    on: dict[str, list[Network]] = {}
+    on: dict[str, set[tuple[str, str]]] = {}
+    for container, network, address in (*_attached(topology), *_staying(kept)):
+        on.setdefault(together.get(container, (container,))[0], set()).add((network, address))
+    for ends in on.values():
+        for network, address in ends if len(ends) > 1 else ():
+            if (plain := address.partition("/")[0]) in targets:
+                alike = [one for other, one in ends if other != network and (":" in one) == (":" in plain)]
+                yield from ((plain, prefix) for prefix in _prefixes(alike))
+
+
+def _prefixes(addresses: Sequence[str]) -> Iterator[str]:
+    """Yield what addresses with prefix lengths are in: networks may overlap, on different links, elements may not."""
+    from ipaddress import IPv4Interface, IPv6Interface, collapse_addresses
+
+    yield from map(str, collapse_addresses([IPv4Interface(one).network for one in addresses if ":" not in one]))
+    yield from map(str, collapse_addresses([IPv6Interface(one).network for one in addresses if ":" in one]))
+
+
+def _attached(topology: Topology) -> Iterator[tuple[str, str, str]]:
+    """Yield the containers with their networks and their addresses there."""
     for network in topology.networks:
         for endpoint in network.endpoints:
-            on.setdefault(endpoint.container, []).append(network)
-    for network in topology.networks:
-        for endpoint in network.endpoints:
-            if len(on[endpoint.container]) > 1 and any(one.partition("/")[0] in targets for one in endpoint.addresses):
-                others = (one for one in on[endpoint.container] if one is not network)
-                yield from ((network.name, subnet.cidr) for one in others for subnet in one.subnets)
+            yield from ((endpoint.container, network.name, address) for address in endpoint.addresses)
+
+
+def _staying(kept: State) -> Iterator[tuple[str, str, str]]:
+    """Yield the same of what stays."""
+    for one in kept.values():
+        if isinstance(one, Address) and "/" in one.link:
+            container, network = subject(one)
+            yield container or "", network or "", one.address
 
 
 def reachable(topology: Topology, resources: Iterable[Resource]) -> Iterator[Resource]:

@@ -84,12 +84,13 @@ def findings(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Probl
     for find in (rules_networks.findings(manifest, subjects), rules_containers.findings(manifest, subjects, faulty)):
         for path, what, mend in find:
             yield Problem(manifest.position(*path), what, mend)
-    if any(container.ports for container in manifest.containers.values()):
+    services = manifest.services.values()
+    if any(container.ports for container in manifest.containers.values()) or any(one.ports for one in services):
         from . import rules_ports
 
         for path, what, mend in rules_ports.findings(manifest, subjects, faulty):
             yield Problem(manifest.position(*path), what, mend)
-    if manifest.services:
+    if services:
         from . import rules_services
 
         for path, what, mend in rules_services.findings(manifest, subjects, faulty):

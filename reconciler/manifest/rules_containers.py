@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..errors import Problem
-from ..resources import ALIAS
+from ..resources import ALIAS, NFT
 from . import ip
 from .checks import Walk
 from .compiler import compiled
@@ -20,9 +20,10 @@ MAX_ALIAS = 255
 def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tuple[str, str]]) -> Iterator[Finding]:
     """Yield what is wrong with the containers, each by itself and then those of each network together."""
     yield from _sandboxes(manifest, faulty)
+    balanced = {service.network for service in manifest.services.values() if service.mode == "vip"}
     for container in manifest.containers.values():
         if container.endpoints and ("containers", container.name) not in faulty:
-            yield from _container(manifest, container, subjects)
+            yield from _container(manifest, container, subjects, balanced)
     for subject in subjects.values():
         yield from _addresses(subject)
         yield from _macs(subject)
@@ -43,9 +44,13 @@ def _sandboxes(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Fin
             yield Finding(path, what, f"give {name} another, or its networks to {other}")
 
 
-def _container(manifest: Manifest, container: ContainerSpec, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
+def _container(
+    manifest: Manifest, container: ContainerSpec, subjects: Mapping[str, Subject], balanced: set[str]
+) -> Iterator[Finding]:
+    """Yield what is wrong with a container. `balanced` are the networks with virtual IPs."""
     interfaces: dict[str, str] = {}
-    alone = 255 - len(ALIAS) - len(manifest.project) - len(container.name) - 2
+    alone = MAX_ALIAS - len(ALIAS) - len(manifest.project) - len(container.name) - 2
+    is_balanced = any(end.network in balanced for end in container.endpoints)
     for end in container.endpoints:
         subject = subjects.get(end.network)
         if subject is None:
@@ -61,6 +66,7 @@ def _container(manifest: Manifest, container: ContainerSpec, subjects: Mapping[s
             mend = "its namespace is the host's: remove sandbox, or set create: false"
             yield Finding(("containers", container.name, "sandbox"), what + " and has a namespace of its own", mend)
         more = _sysctls_length(end) + _own_sysctls_length(container, end, subject) + 7 * bool(end.bandwidth)
+        more += len(f";{NFT}") * is_balanced
         if len(end.network) + more > alone:
             yield _too_long(manifest, end, more)
         if end.interface_name is not None:

@@ -33,6 +33,9 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tu
         yield from _too_long(manifest, ways.values(), networks, marked)
         for _, ports in groupby(container.ports, key=lambda port: port.number):
             yield from _entry(container, list(ports), ways, claims)
+    for service in manifest.services.values():
+        if service.network in networks and any(port.published for port in service.ports):
+            yield from _too_long(manifest, [networks[service.network][0]], networks, marked)
 
 
 def path_of(container: ContainerSpec, port: PortSpec) -> Path:

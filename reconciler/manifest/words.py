@@ -21,8 +21,7 @@ COMPOSE: dict[str, str] = {
     **dict.fromkeys(
         (
             *("expose", "extra_hosts"),
-            *("hostname", "domainname", "bandwidth", "links", "external_links", "attachable", "coexist", "scale"),
-            *("ignore_drift", "include"),
+            *("hostname", "domainname", "links", "external_links", "attachable", "scale", "ignore_drift", "include"),
         ),
         _NOT_YET,
     ),

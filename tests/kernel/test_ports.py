@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -67,33 +68,12 @@ def theirs(outside: Outside, family: int) -> str:
 
 def tcp(host: Machine, client: str, server: str, address: str, port: int = 8080, target: int = 80) -> str | None:
     """Connect to a published port; the client's address as the server sees it, None if there is no connection."""
-    with host.socket(server, "::", target) as listener, inside(client):
-        try:
-            with socket.create_connection((address, port), timeout=SHORT * 2) as connection:
-                accepted, peer = listener.accept()
-                with accepted:
-                    accepted.sendall(b"hello")
-                    return plain(peer[0]) if connection.recv(5) == b"hello" else None
-        except OSError:
-            return None
+    return host.tcp(client, server, address, port, target=target, within=SHORT * 2)
 
 
 def udp(host: Machine, client: str, server: str, address: str, port: int = 8080, target: int = 80) -> str | None:
     """Send a datagram to a published port and take the answer; the client's address as the server sees it."""
-    anywhere = "::" if ":" in address else "0.0.0.0"
-    with (
-        host.socket(server, "::", target, socket.SOCK_DGRAM) as listener,
-        host.socket(client, anywhere, 0, socket.SOCK_DGRAM) as sender,
-    ):
-        listener.settimeout(SHORT * 2)
-        try:
-            sender.connect((address, port))
-            sender.send(b"hello")
-            message, peer = listener.recvfrom(16)
-            listener.sendto(message, peer)
-            return plain(peer[0]) if sender.recv(16) == b"hello" else None
-        except OSError:
-            return None
+    return host.udp(client, server, address, port, target=target, within=SHORT * 2)
 
 
 def plain(address: str) -> str:
@@ -522,6 +502,45 @@ def test_whatever_operation_fails_ports_are_as_before(host: Machine) -> None:
             engine.converge(second, LinuxHost(trap=Counting(at, raising(errno.EBUSY))))
         assert host.snapshot() == before, f"operation {at} failed"
     assert tcp(host, "outside", "web", outside.host_ipv4) == outside.ipv4
+
+
+LAN = """
+project: shop
+networks:
+  lan:
+    driver: macvlan
+    driver_opts: {parent: uplink, host_access: true}
+    ipam: {config: [{subnet: 203.0.113.0/24, gateway: 203.0.113.2, ip_range: 203.0.113.64/27}]}
+containers:
+  web: {networks: [lan]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("none", "some"),
+    [(shop("[]"), shop()), (LAN, LAN.replace("[lan]", '[lan], ports: ["8080:80"]'))],
+    ids=["bridge", "macvlan"],
+)
+def test_there_is_no_moment_in_which_127_0_0_1_is_open(host: Machine, none: str, some: str) -> None:
+    """Neither while the last port is withdrawn nor while the first one is published, whenever the run is killed."""
+    host.outside()
+
+    def look(what: str) -> None:
+        if os.readlink("/proc/thread-self/ns/net") != home:
+            return
+        found = {one.read_text().strip() for one in Path("/proc/sys/net/ipv4/conf").glob("*/route_localnet")}
+        dropped = "ip daddr 127.0.0.0/8 drop" in host.run("nft list ruleset").stdout
+        assert dropped or found == {"0"}, what
+        seen.append((found, dropped))
+
+    home = os.readlink("/proc/thread-self/ns/net")
+    seen: list[tuple[set[str], bool]] = []
+    engine.converge(manifest(none), LinuxHost())
+    for one in (some, none, some):
+        engine.converge(manifest(one), LinuxHost(trap=look))
+    engine.destroy("shop", LinuxHost(trap=look))
+    assert ({"0", "1"}, True) in seen
+    assert ({"0"}, False) in seen
 
 
 def test_a_thousand_ports_lead_where_they_should_and_a_packet_passes_the_rules_of_one(host: Machine) -> None:

@@ -71,6 +71,91 @@ def test_of_several_networks_the_one_with_the_default_route_is_taken(host: Machi
     assert both(host, "", "web", "127.0.0.1") == "10.20.0.1"
 
 
+NEAR = """
+version: 1
+project: shop
+networks:
+  front: {ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}}
+  side: {ipam: {config: [{subnet: 10.21.0.0/24}, {subnet: "fd00:21::/64"}]}}
+containers:
+  api: {networks: {side: {ipv4_address: 10.21.0.10, ipv6_address: "fd00:21::10"}}}
+"""
+PUBLISHED = """\
+  web:
+    networks: {front: {gw_priority: 1, ipv4_address: 10.20.0.10, ipv6_address: "fd00:20::10"}, side: }
+    ports: ["8080:80", "8080:80/udp"]
+  web2: {networks: [front], ports: ["8081:80"]}
+"""
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_container_on_both_networks_answers_the_other_one_by_the_host(
+    host: Machine, family: int, bridge_nf: bool
+) -> None:
+    outside = host.outside()
+    host.netapply("-", stdin=NEAR + PUBLISHED)
+    own, gateway, api = {
+        4: (outside.host_ipv4, "10.20.0.1", "10.21.0.10"),
+        6: (outside.host_ipv6, "fd00:20::1", "fd00:21::10"),
+    }[family]
+    assert both(host, "api", "web", own) == gateway
+    assert both(host, "web", "web", own) == gateway
+    assert tcp(host, "api", "web2", own, 8081) == api, "whose neighbour is on both and who is not sees the source"
+    assert both(host, "outside", "web", own) == (outside.ipv4 if family == 4 else outside.ipv6)
+    assert "nothing to do" in host.netapply("-", stdin=NEAR + PUBLISHED).stdout
+
+
+def test_without_pruning_it_still_does(host: Machine) -> None:
+    """Of what stays the manifest names nothing: a container, or one network of a container."""
+    outside = host.outside()
+    host.netapply("-", stdin=NEAR + PUBLISHED)
+    for manifest in (NEAR + PUBLISHED.replace(", side: }", "}"), NEAR):
+        host.netapply("--no-prune", "-", stdin=manifest)
+        assert both(host, "api", "web", outside.host_ipv4) == "10.20.0.1"
+        assert both(host, "api", "web", outside.host_ipv6) == "fd00:20::1"
+        assert "nothing to do" in host.netapply("--no-prune", "-", stdin=manifest).stdout
+    host.netapply("-", stdin=NEAR)
+    assert "near_ipv" not in host.run("nft list ruleset").stdout
+
+
+def test_containers_in_one_namespace_are_on_each_others_networks(host: Machine) -> None:
+    outside = host.outside()
+    host.netns("pod")
+    ends = {"web": "{front: {gw_priority: 1}}, ports: ['8080:80', '8080:80/udp']", "log": "[side]"}
+    pod = "".join(
+        f"  {name}: {{sandbox: {{pid: {host.start('sleep 60', netns='pod').pid}}}, networks: {rest}}}\n"
+        for name, rest in ends.items()
+    )
+    host.netapply("-", stdin=NEAR + pod)
+    assert both(host, "api", "pod", outside.host_ipv4) == "10.20.0.1"
+    assert both(host, "api", "pod", outside.host_ipv6) == "fd00:20::1"
+
+
+def test_a_client_on_a_link_that_the_container_is_on_as_well_is_answered_by_the_host(host: Machine) -> None:
+    """By macvlans; what they are in may overlap, since they are on different links."""
+    outside = host.outside()
+    host.outside("beyond", "downlink", default_route=False)
+    manifest = """
+version: 1
+project: shop
+networks:
+  front: {ipam: {config: [{subnet: 10.20.0.0/24}]}}
+  lan:
+    driver: macvlan
+    driver_opts: {parent: uplink}
+    ipam: {config: [{subnet: 203.0.113.0/24, gateway: 203.0.113.2, ip_range: 203.0.113.64/27}]}
+  wide:
+    driver: macvlan
+    driver_opts: {parent: downlink}
+    ipam: {config: [{subnet: 203.0.0.0/16}]}
+containers:
+  web: {networks: {front: {gw_priority: 1}, lan: , wide: }, ports: ["8080:80", "8080:80/udp"]}
+"""
+    host.netapply("-", stdin=manifest)
+    assert both(host, "outside", "web", outside.host_ipv4) == "10.20.0.1"
+    assert "nothing to do" in host.netapply("-", stdin=manifest).stdout
+
+
 def test_an_internal_one_is_not_taken(host: Machine) -> None:
     outside = host.outside()
     host.netapply("-", stdin=multi(side=", internal: true"))

@@ -588,6 +588,13 @@ WORDS: list[tuple[str, list[str]]] = [
         ["2:18: unknown key services in a container; it belongs in a manifest"],
     ),
     (
+        network("{bandwidth: {egress: 1mbit}, coexist: docker}"),
+        [
+            "3:11: unknown key bandwidth in a network; it belongs in a container's network",
+            "3:39: unknown key coexist in a network; it belongs in a manifest",
+        ],
+    ),
+    (
         "project: p\ncontainers: {web: {image: nginx, expose: ['80:80'], command: x}}\n",
         [
             "2:20: there is no image in netapply: it makes networks and runs no containers; remove it",

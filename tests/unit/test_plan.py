@@ -288,6 +288,14 @@ def test_a_sysctl_that_is_no_longer_wanted_on_a_link_is_taken_back() -> None:
     ]
 
 
+def test_what_only_the_firewall_keeps_from_doing_harm_is_taken_back_before_the_firewall_changes() -> None:
+    opened = replace(FRONT, sysctls={"ipv4.conf.route_localnet": "1"})
+    result = plan([WEB, opened, WEB_FRONT, nft_table("drop")], [WEB, FRONT, WEB_FRONT, nft_table("accept")])
+    assert deeds(result.changes) == ["~ link front sysctls.ipv4.conf.route_localnet", "~ nft inet netapply-shop text"]
+    result = plan([WEB, FRONT, WEB_FRONT, nft_table("accept")], [WEB, opened, WEB_FRONT, nft_table("drop")])
+    assert deeds(result.changes) == ["~ nft inet netapply-shop text", "~ link front sysctls.ipv4.conf.route_localnet"]
+
+
 def test_links_that_stand_on_each_other_in_a_circle_are_refused() -> None:
     one = Link("one", "macvlan", HOST, "one", parent="two")
     with pytest.raises(ValueError, match="circle"):

@@ -291,6 +291,30 @@ def test_a_free_port_is_outside_what_the_host_takes_itself_and_stays() -> None:
     assert first not in {one[2] for one in there(host)}
 
 
+def test_what_a_container_is_near_to_by_other_networks_is_noted_of_its_addresses_alone() -> None:
+    host = FakeHost()
+    both = f"{FRONT}\n  back: {{ipam: {{config: [{{subnet: 10.21.0.0/24}}, {{subnet: 'fd00:21::/64'}}]}}}}"
+    more = "  api:\n    networks: {front: {ipv4_address: 10.20.0.11}}\n    ports: ['8081:80']\n"
+    ends = "{front: {gw_priority: 1, ipv4_address: 10.20.0.10}, back: }"
+    written = text("8080:80", networks=both, more=more).replace("[front]", ends, 1)
+    go(host, written)
+    rules = host.kernel.tables["inet", "netapply-shop"]
+    assert re.findall(r"([0-9a-f.:]+) \. ([0-9a-f.:]+/\d+)", rules.partition("set near_ipv4")[2]) == [
+        ("10.20.0.10", "10.21.0.0/24"),
+        (WEB6, "fd00:21::/64"),
+    ]
+    assert not go(host, written).plan
+    go(host, written.replace(", back: }", "}"))
+    assert "near" not in host.kernel.tables["inet", "netapply-shop"]
+
+
+@given(st.integers(1, 65535))
+def test_free_ports_of_one_target_on_one_address_and_on_all_stay_what_they_are(target: int) -> None:
+    host, manifest = FakeHost(), pinned(str(target), f"'127.0.0.1::{target}'")
+    go(host, manifest)
+    assert not go(host, manifest).plan
+
+
 def test_two_free_ports_differ() -> None:
     host = FakeHost()
     go(host, pinned("3000", "3001", "'3000/udp'"))

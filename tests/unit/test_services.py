@@ -9,6 +9,7 @@ import pytest
 from reconciler import engine
 from reconciler.errors import ManifestError
 from reconciler.firewall.services import balancing, spreads, table
+from reconciler.host import marks
 from reconciler.host.fake import FakeHost
 from reconciler.lowering.services import names
 from reconciler.manifest import load
@@ -303,3 +304,35 @@ containers: {a: {host: one, networks: [front]}, b: {host: two, networks: [front]
     (mine,), (theirs,) = own(spanning + services)
     assert mine != theirs
     assert own(spanning + services.replace("[a, b]}", "[a, b], endpoint_mode: dnsrr}")) == [(), ()]
+
+
+def test_names_that_leave_no_room_for_the_tag_of_a_table_are_too_long() -> None:
+    project, network = "p" * 63, "n" * 60
+
+    def text_of(length: int) -> str:
+        return (
+            f"project: {project}\nnetworks: {{{network}: }}\n"
+            f"containers: {{{'w' * length}: {{networks: [{network}]}}}}\n"
+            f"services: {{api: {{network: {network}, containers: ['*']}}}}\n"
+        )
+
+    def longest(length: int) -> int:
+        desired = engine.plan(load(["-"], {}, io.StringIO(text_of(length))), FakeHost()).desired.values()
+        return max(len(marks.alias_of(project, one)) for one in desired if isinstance(one, Link))
+
+    room = 1 + marks.LONGEST - longest(1)
+    assert longest(room) == marks.LONGEST
+    with pytest.raises(ManifestError, match="256 bytes long, and the kernel keeps 255"):
+        load(["-"], {}, io.StringIO(text_of(room + 1)))
+
+
+def test_names_that_leave_no_room_for_the_setting_of_published_ports_are_too_long() -> None:
+    network = "n" * 128
+    text_ = (
+        f"project: {'p' * 63}\nnetworks: {{{network}: {{protect: true, driver_opts: {{uplink: a23456789012345}}}}}}\n"
+        f"containers: {{web: {{networks: [{network}]}}}}\n"
+        f"services: {{api: {{network: {network}, containers: [web], ports: [%s]}}}}\n"
+    )
+    load(["-"], {}, io.StringIO(text_ % "80"))
+    with pytest.raises(ManifestError, match="by which ports are published, is 270 bytes long"):
+        load(["-"], {}, io.StringIO(text_ % "'8080:80'"))
