@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from .engine import Progress, Proposal, Report
     from .host import Host
     from .manifest.model import Manifest
-    from .networks import Topology
-    from .plan import Plan
-    from .report.content import Content
 
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 """Click's UsageError: of which click, an own one or that within typer, depends on typer's version."""
@@ -170,7 +167,7 @@ def apply(
     manifest, options = api.load(*files), Options(prune, force, strict, lock_timeout, here)
     if check:
         proposal = api.plan(manifest, host_factory(), options)
-        return _tell(page, _proposed(proposal, manifest), detailed_exitcode, checked=True)
+        return _tell(page, proposal, manifest, detailed_exitcode, checked=True)
     return _carry_out(page, lambda progress: api.apply(manifest, host_factory(), options, progress), manifest)
 
 
@@ -195,7 +192,7 @@ def plan(
     page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
     manifest = api.load(*files)
     proposal = api.plan(manifest, host_factory(), Options(prune, force, strict, here=here))
-    return _tell(page, _proposed(proposal, manifest), detailed_exitcode)
+    return _tell(page, proposal, manifest, detailed_exitcode)
 
 
 @app.command()
@@ -220,7 +217,7 @@ def destroy(
     name, manifest = _which(files, project, here)
     if check:
         proposal = engine.plan_destruction(name, host_factory(), manifest)
-        return _tell(page, _proposed(proposal, None), detailed_exitcode, checked=True)
+        return _tell(page, proposal, None, detailed_exitcode, checked=True)
     options = Options(lock_timeout=lock_timeout)
     return _carry_out(page, lambda progress: api.destroy(manifest or name, host_factory(), options, progress), None)
 
@@ -265,11 +262,12 @@ def status(
     from .engine import Options
     from .report import json
     from .report import status as report
+    from .report.content import proposed
 
     name, manifest = _which(files, project, here)
     host = host_factory()
     proposal = api.plan(manifest, host, Options(here=here)) if manifest else engine.plan_destruction(name, host)
-    content = _proposed(proposal, manifest) if manifest else None
+    content = proposed(proposal, manifest) if manifest else None
     observed = proposal.observation.state
     if output is Format.JSON:
         put(json.status(name, observed, content))
@@ -296,9 +294,9 @@ def explain(
     from .report import explain as report
 
     manifest = api.load(*file)
-    known = model.situation(api.plan(manifest, host_factory(), Options(here=here)))
+    known = model.situation(api.plan(manifest, host_factory(), Options(here=here)), manifest)
     try:
-        one, other = (model.end(word, known.topology) for word in (start, target))
+        one, other = (model.end(word, known.topology, known.elsewhere) for word in (start, target))
     except model.Unknown as wrong:
         raise USAGE_ERROR(str(wrong)) from wrong
     answer = model.explain(one, other, known)
@@ -443,8 +441,13 @@ def _which(files: list[str] | None, project: str | None, here: str | None) -> "t
     return manifest.project, manifest
 
 
-def _tell(page: Page, content: "Content", detailed_exitcode: bool, checked: bool = False) -> int:
+def _tell(
+    page: Page, proposal: "Proposal", manifest: "Manifest | None", detailed_exitcode: bool, checked: bool = False
+) -> int:
     """Tell a plan that is not carried out and return the exit code."""
+    from .report.content import proposed
+
+    content = proposed(proposal, manifest)
     page.tell(content, checked)
     if content.refusals:
         return REFUSED
@@ -453,38 +456,9 @@ def _tell(page: Page, content: "Content", detailed_exitcode: bool, checked: bool
 
 def _carry_out(page: Page, act: "Callable[[Progress | None], Report]", manifest: "Manifest | None") -> int:
     """Act, tell what was done and return the exit code."""
+    from .report.content import done
+
     report = page.follow(act)
     with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
-        page.tell(_done(report, manifest))
+        page.tell(done(report, manifest))
     return OK
-
-
-def _proposed(proposal: "Proposal", manifest: "Manifest | None") -> "Content":
-    pending = proposal.topology.pending
-    topology, names = proposal.topology, _serving(proposal.topology)
-    return _content(topology.project, proposal.plan, manifest, pending, refusals=proposal.refusals, names=names)
-
-
-def _done(report: "Report", manifest: "Manifest | None") -> "Content":
-    project, names = report.topology.project, _serving(report.topology)
-    return _content(project, report.plan, manifest, report.pending, seconds=report.seconds, names=names)
-
-
-def _serving(topology: "Topology") -> dict[str, str]:
-    """Return the containers that serve, or could, by their addresses."""
-    networks = {service.network for service in topology.services}
-    backends = (backend for service in topology.services for backend in service.backends)
-    near = (endpoint for network in topology.networks if network.name in networks for endpoint in network.endpoints)
-    return {
-        **{address.partition("/")[0]: endpoint.container for endpoint in near for address in endpoint.addresses},
-        **{address: backend.container for backend in backends for address in backend.addresses},
-    }
-
-
-def _content(project: str, plan: "Plan", manifest: "Manifest | None", pending: Any, **more: Any) -> "Content":
-    from .report.content import Content
-
-    if manifest is None:
-        return Content(project, plan, pending=pending, **more)
-    names = tuple(manifest.networks), tuple(manifest.containers)
-    return Content(project, plan, *names, manifest.position, pending, **more)

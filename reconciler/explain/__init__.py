@@ -7,13 +7,14 @@ tests compare over random manifests; what is beyond the host it says it does not
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..engine import Proposal
+from ..manifest.model import Manifest
 from ..networks import Endpoint, Network, Topology
-from .ends import End, Unknown, addresses, end, endpoints, network_of
+from .ends import End, Unknown, addresses, containers, end, endpoints, network_of
 from .situation import Hop, Situation, family_of, host_on, leg, published, source
 from .ways import answer, from_container, from_host, from_outside
 
@@ -57,9 +58,11 @@ class Answer(NamedTuple):
         return next(one for one in order if one in found)
 
 
-def situation(proposal: Proposal, elsewhere: Collection[str] = ()) -> Situation:
-    """Return what is to be known for an answer, from a plan; `elsewhere` are the containers on other hosts."""
-    return Situation(proposal.topology, proposal.observation.facts, proposal.plan, frozenset(elsewhere))
+def situation(proposal: Proposal, manifest: Manifest | None = None) -> Situation:
+    """Return what is to be known for an answer, from a plan; its manifest says which containers are on other hosts."""
+    topology = proposal.topology
+    placed = {name for name, one in manifest.containers.items() if one.host} if manifest else set()
+    return Situation(topology, proposal.observation.facts, proposal.plan, frozenset(placed - containers(topology)))
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -43,8 +43,7 @@ def end(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
     `elsewhere` are the containers on other hosts. Raises Unknown for whom there is not.
     """
     name, port = _parted(text)
-    here = (one.sandbox for one in topology.sandboxes)
-    names = sorted({*here, *_in_host(topology), *topology.pending, *elsewhere})
+    names = sorted({*containers(topology), *elsewhere})
     if name in names:
         return End("container", name, port=port)
     services = [one.name for one in topology.services]
@@ -72,8 +71,10 @@ def _of_address(address: str, port: int, topology: Topology) -> End:
     return End("address", "", address, port)
 
 
-def _in_host(topology: Topology) -> Iterator[str]:
-    return (one.container for network in topology.networks for one in network.endpoints)
+def containers(topology: Topology) -> set[str]:
+    """Return the containers that are on this host, or will be."""
+    attached = (one.container for network in topology.networks for one in network.endpoints)
+    return {*(one.sandbox for one in topology.sandboxes), *attached, *topology.pending}
 
 
 def _parted(text: str) -> tuple[str, int]:

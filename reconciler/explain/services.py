@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..firewall import FAMILY, table_name
 from ..manifest.words import listed
 from ..networks import Service
+from ..resources import Key
 from . import Way, way
 from .ends import End, endpoints
 from .situation import HOST_HERE, OUT, Hop, Situation, family_of, host_on
+from .ways import APPLY
 
 
 def ways(start: End, target: End, known: Situation) -> Iterator[Way]:
@@ -18,6 +21,11 @@ def ways(start: End, target: End, known: Situation) -> Iterator[Way]:
         yield Way(target.address, "no", (closed,))
         return
     where = start.name or HOST_HERE
+    table = _table(start, known)
+    if service.vips and table in known.wrong:
+        hop = Hop(where, f"{known.wrong[table]}: who serves is not known", None, APPLY)
+        yield Way(target.address, "unknown", (hop,))
+        return
     for backend in service.backends:
         for aim in backend.addresses:
             if target.address and family_of(aim) != family_of(target.address):
@@ -45,6 +53,13 @@ def _before(start: End, target: End, service: Service, known: Situation) -> Hop 
     if near:
         return None
     return Hop(where, f"is not on network {service.network}, whose service {service.name} is", False, mend)
+
+
+def _table(start: End, known: Situation) -> Key:
+    """Return whose table sends connections to a service's containers: that of who asks."""
+    inside = start.kind == "container" and start.name not in known.facts.in_host
+    table = f"{FAMILY} {table_name(known.topology.project)}"
+    return Key("nft", f"{start.name} {table}" if inside else table)
 
 
 def _choice(service: Service, aim: str) -> str:

@@ -59,7 +59,8 @@ class Leg(NamedTuple):
 class Situation:
     """What there is and should be. `plan` is what applying the manifest would change now.
 
-    `elsewhere` are the containers that the manifest has on other hosts. `port` is the one that is asked for, by TCP; 0 where none is.
+    `elsewhere` are the containers that the manifest has on other hosts. `port` is the one that is asked for, by TCP; 0
+    where none is.
     """
 
     topology: Topology

@@ -254,8 +254,8 @@ def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
         yield from _own(situation, aim, None)
         return
     for network in situation.networks:
-        there = next((one for one in network.endpoints if aim in addresses(one)), None)
-        if there is None:
+        here = any(aim in addresses(one) for one in network.endpoints)
+        if not here and not any(aim in one.addresses for one in network.remotes):
             continue
         own = [one for one in host_on(network) if same_family(one, aim)]
         if not own:

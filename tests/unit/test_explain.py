@@ -11,8 +11,10 @@ import pytest
 from reconciler import cli, engine
 from reconciler.explain import Answer, Situation, Unknown, end, explain, situation
 from reconciler.host.fake import FakeHost
+from reconciler.plan import Delete
 from reconciler.report import explain as report
-from tests.strategies import Document, manifest
+from reconciler.resources import Key
+from tests.strategies import Document, manifest, new_host
 
 SHOP: Document = {
     "project": "shop",
@@ -39,7 +41,8 @@ def known(document: Document = SHOP, apply: bool = True) -> Situation:
 
 def asked(start: str, target: str, there: Situation | None = None) -> Answer:
     there = there or known()
-    return explain(end(start, there.topology), end(target, there.topology), there)
+    one, other = (end(word, there.topology, there.elsewhere) for word in (start, target))
+    return explain(one, other, there)
 
 
 def last(answer: Answer) -> tuple[str, str]:
@@ -84,6 +87,30 @@ def test_before_the_manifest_is_applied_that_is_what_is_missing() -> None:
     assert (answer.verdict, answer.ways[0].mend) == ("no", "apply the manifest")
 
 
+def test_a_container_on_another_host_is_known_and_what_it_meets_there_is_not() -> None:
+    subnets = {"app": "10.48.0.0/24", "local": "10.49.0.0/24"}
+    document: Document = {
+        "project": "shop",
+        "hosts": {"one": {"address": "192.0.2.10"}, "two": {"address": "192.0.2.11"}},
+        "networks": {name: {"ipam": {"config": [{"subnet": one}]}} for name, one in subnets.items()},
+        "containers": {
+            "web": {"host": "one", "networks": ["app", "local"]},
+            "db": {"host": "two", "networks": {"app": {"ipv4_address": "10.48.0.20"}}},
+            "far": {"host": "two", "networks": ["local"]},
+        },
+    }
+    document["networks"]["app"]["driver"] = "overlay"
+    wanted = manifest(document)
+    host, options = new_host(), engine.Options(here="one")
+    engine.converge(wanted, host, options)
+    there = situation(engine.plan(wanted, host, options), wanted)
+    to_db = (("web", "db", "10.48.0.20"), ("host", "db", "10.48.0.20"))
+    for start, target, address in (*to_db, ("web", "far", ""), ("db", "web", "")):
+        answer = asked(start, target, there)
+        assert (answer.verdict, answer.ways[0].address) == ("unknown", address)
+        assert "is on another host" in answer.ways[0].hops[-1].what
+
+
 PUBLISHED: Document = {
     "project": "shop",
     "networks": {
@@ -122,6 +149,18 @@ def test_a_service_leads_to_each_of_its_containers() -> None:
     assert answer.verdict == "yes"
     assert [way.address for way in answer.ways] == ["10.20.0.11", "10.20.0.12"]
     assert "sends what is for 10.20.0.200 to web-1 and web-2 in turn" in answer.ways[0].hops[0].what
+
+
+def test_who_has_lost_the_table_that_leads_to_a_service_is_told_so() -> None:
+    document: Document = {**PUBLISHED, "containers": {**PUBLISHED["containers"], "app": {"networks": ["front"]}}}
+    host, wanted = FakeHost(), manifest(document)
+    engine.converge(wanted, host)
+    lost = engine.plan(wanted, host).observation.state[Key("nft", "app inet netapply-shop")]
+    assert [error for _, error in host.apply([Delete(lost)])] == [None]
+    there = situation(engine.plan(wanted, host))
+    answer = asked("app", "web", there)
+    assert (answer.verdict, answer.ways[0].mend) == ("unknown", "apply the manifest")
+    assert asked("web-1", "web", there).verdict == "yes"
 
 
 @pytest.mark.parametrize(
