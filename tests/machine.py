@@ -239,12 +239,16 @@ class Machine:
             handle.listen()
         return handle
 
-    def tcp(self, client: str, server: str, address: str, port: int = 8000, *, within: float = 1.0) -> str | None:
+    def tcp(
+        self, client: str, server: str, address: str, port: int = 8000, *, target: int = 0, within: float = 1.0
+    ) -> str | None:
         """Connect from one namespace to an address of another; returns the client's address as the server sees it.
 
-        None: refused, or no connection within so many seconds.
+        `target`: the port that the server listens on, if it is another. None: refused, or no connection within so many
+        seconds.
         """
-        with self.socket(server, "::" if ":" in address else "0.0.0.0", port) as listener, inside(client):
+        anywhere = "::" if ":" in address else "0.0.0.0"
+        with self.socket(server, anywhere, target or port) as listener, inside(client):
             try:
                 with socket.create_connection((address, port), timeout=within * PATIENCE) as connection:
                     accepted, peer = listener.accept()
@@ -254,11 +258,13 @@ class Machine:
             except OSError:
                 return None
 
-    def udp(self, client: str, server: str, address: str, port: int = 8000, *, within: float = 1.0) -> str | None:
-        """Send a datagram and take the answer; returns the client's address as the server sees it, None if lost."""
+    def udp(
+        self, client: str, server: str, address: str, port: int = 8000, *, target: int = 0, within: float = 1.0
+    ) -> str | None:
+        """Send a datagram and take the answer, as `tcp` does; None if it is lost."""
         anywhere = "::" if ":" in address else "0.0.0.0"
         with (
-            self.socket(server, anywhere, port, socket.SOCK_DGRAM) as listener,
+            self.socket(server, anywhere, target or port, socket.SOCK_DGRAM) as listener,
             self.socket(client, anywhere, 0, socket.SOCK_DGRAM) as sender,
         ):
             listener.settimeout(within * PATIENCE)

@@ -457,8 +457,12 @@ def overlay(host: Machine) -> None:
     for one in others:
         one.netapply(ROOT / "overlay-three-hosts.yaml")
     reach(host, ("web", "10.50.0.20"), ("web", "fd00:50::30"), ("web", "198.51.100.9"))
-    (api,) = (one.address("api", start="10.51.") for one in others if "api" in one.containers())
-    reach(host, ("worker", api))
+    (routed,) = (one.address("api", start="10.51.") for one in others if "api" in one.containers())
+    reach(host, ("worker", routed))
+    serving = [one.container(name) for name in ("api", "api-2") for one in others if name in one.containers()]
+    with servers(host, serving, 80) as api:
+        assert {api.connect("web", "10.50.0.200", 80) for _ in range(4)} == {(one, "10.50.0.10") for one in serving}
+        assert api.spread("outside", "203.0.113.1", 8080, 4) == dict.fromkeys(serving, 2)
 
 
 def encrypted(host: Machine) -> None:

@@ -16,7 +16,6 @@ import pytest
 from reconciler import engine
 from reconciler.errors import ApplyFailed
 from reconciler.host.linux import LinuxHost
-from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Create, Delete
 
@@ -25,7 +24,7 @@ from . import cni_lab
 from .docker_plugin import Plugin, plugin
 from .many_changes import changes, snapshot
 from .test_killed import kill, run_in_a_child
-from .test_rollback import FAILURES, OPTIONS, Counting, raising
+from .test_rollback import FAILURES, OPTIONS, Counting, applied, raising
 
 pytestmark = pytest.mark.root
 
@@ -63,14 +62,9 @@ def lab(host: Machine) -> Iterator[Plugin]:
 
 
 @pytest.fixture
-def manifests(lab: Plugin, tmp_path: Path) -> tuple[Manifest, Manifest]:
+def manifests(lab: Plugin) -> tuple[Manifest, Manifest]:
     """The host as BEFORE says; BEFORE and AFTER."""
-    paths = [tmp_path / "before.yaml", tmp_path / "after.yaml"]
-    for path, text in zip(paths, (BEFORE, AFTER), strict=True):
-        path.write_text(text)
-    before, after = (load([str(path)]) for path in paths)
-    engine.converge(before, LinuxHost(), OPTIONS)
-    return before, after
+    return applied(BEFORE, AFTER)
 
 
 def everything(lab: Plugin) -> dict[str, Any]:

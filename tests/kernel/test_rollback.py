@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 from collections.abc import Callable
 from itertools import cycle
-from pathlib import Path
 
 import pytest
 
@@ -25,16 +25,18 @@ FAILURES = (errno.ENOBUFS, errno.EBUSY, errno.EEXIST, errno.EPERM)
 OPTIONS = engine.Options(force=True, lock_timeout=1)
 
 
-@pytest.fixture
-def manifests(host: object, tmp_path: Path) -> tuple[Manifest, Manifest]:
-    """The host as BEFORE says, among foreign objects; BEFORE and AFTER."""
-    make_foreign()
-    paths = [tmp_path / "before.yaml", tmp_path / "after.yaml"]
-    for path, text in zip(paths, (BEFORE, AFTER), strict=True):
-        path.write_text(text)
-    before, after = (load([str(path)]) for path in paths)
+def applied(*texts: str) -> tuple[Manifest, Manifest]:
+    """Apply the first of two manifests; returns both."""
+    before, after = (load(["-"], stdin=io.StringIO(text)) for text in texts)
     engine.converge(before, LinuxHost(), OPTIONS)
     return before, after
+
+
+@pytest.fixture
+def manifests(host: object) -> tuple[Manifest, Manifest]:
+    """The host as BEFORE says, among foreign objects; BEFORE and AFTER."""
+    make_foreign()
+    return applied(BEFORE, AFTER)
 
 
 def kinds(plan: Plan) -> set[tuple[str, ...]]:

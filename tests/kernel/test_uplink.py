@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,10 @@ import pytest
 from reconciler import engine
 from reconciler.errors import ApplyFailed
 from reconciler.host.linux import LinuxHost
-from reconciler.manifest import load
 from tests.machine import Machine
 
 from .test_manifests import reach, unreached, without_what_stays
-from .test_rollback import OPTIONS, Counting, raising
+from .test_rollback import OPTIONS, Counting, applied, raising
 
 LAN = """
 project: lab
@@ -210,14 +208,9 @@ def test_on_the_lan_of_the_host_the_subnet_is_no_clash_where_the_gateway_is_some
 
 
 @pytest.fixture
-def manifests(card: Machine, tmp_path: Path) -> tuple[Any, Any]:
+def manifests(card: Machine) -> tuple[Any, Any]:
     """The network without and with the uplink, the first one applied."""
-    paths = [tmp_path / "without.yaml", tmp_path / "with.yaml"]
-    for path, text in zip(paths, (WITHOUT, LAN), strict=True):
-        path.write_text(text)
-    before, after = (load([str(path)]) for path in paths)
-    engine.converge(before, LinuxHost(), OPTIONS)
-    return before, after
+    return applied(WITHOUT, LAN)
 
 
 def operations(before: Any, after: Any) -> int:
