@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .machine import IN_VM, NETAPPLY, PATIENCE, Completed, Machine
+from .machine import COLD, NETAPPLY, PATIENCE, Completed, Machine
 
 NAMES = ("one", "two", "three")
 
@@ -69,12 +69,12 @@ class Host:
     def netapply(self, *arguments: str | Path, stdin: str | None = None, code: int | None = 0) -> Completed:
         """Run netapply on the host. Its exit code must be `code`; None takes any."""
         words, environ = [*map(str, arguments)], {"NO_COLOR": "1", **self.machine.environ}
-        if IN_VM:
+        if COLD:
+            done = self.run([*NETAPPLY, *words], stdin=stdin, check=False)
+        else:
             from . import warm  # it loads all of netapply
 
             done = warm.netapply(words, stdin=stdin, timeout=60 * PATIENCE, environ=environ, beside=self.pid)
-        else:
-            done = self.run([*NETAPPLY, *words], stdin=stdin, check=False)
         if code is not None and done.returncode != code:
             raise AssertionError(f"on {self.name}: {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
         return done

@@ -35,6 +35,9 @@ REACHED_WITHIN = 3.0
 
 NETAPPLY = (sys.executable, "-m", "reconciler")
 
+COLD = not IN_VM and bool(os.environ.get("THOROUGH"))
+"""Whether each `netapply` of a test is a process from its start on, and not a fork that has all modules loaded."""
+
 
 class Outside(NamedTuple):
     """A namespace behind a link of the host. `host_*` are the host's own addresses on that link."""
@@ -96,12 +99,12 @@ class Machine:
     ) -> Completed:
         """Run netapply. Its exit code must be `code`; None takes any. `stdin` is a manifest for the file "-"."""
         words, environ = [*map(str, arguments)], {"NO_COLOR": "1", **self.environ}
-        if IN_VM:
+        if COLD:
+            done = self.run([*NETAPPLY, *words], stdin=stdin, check=False, timeout=timeout, env=environ)
+        else:
             from . import warm  # it loads all of netapply
 
             done = warm.netapply(words, stdin=stdin, timeout=timeout * PATIENCE, environ=environ)
-        else:
-            done = self.run([*NETAPPLY, *words], stdin=stdin, check=False, timeout=timeout, env=environ)
         if code is not None and done.returncode != code:
             raise AssertionError(
                 f"netapply {shlex.join(map(str, arguments))} ended with {done.returncode}, not {code}\n"
@@ -150,6 +153,8 @@ class Machine:
         self.netns(name)
         self.run(f"ip link add {link} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {name}")
         for netns, interface in (("", link), (name, "eth0")):
+            # until a link-local address is known to be nobody else's, a router can't ask for neighbours from it
+            self.sysctl(f"net.ipv6.conf.{interface}.accept_dad", "0", netns=netns)
             self.run(f"ip link set {interface} up", netns=netns)
         for netns, interface, host in (("", link, 1), (name, "eth0", 2)):
             self.run(f"ip addr add {v4}.{host}/24 dev {interface}", netns=netns)
