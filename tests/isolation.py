@@ -120,18 +120,17 @@ def kill_inhabitants(namespace: str) -> None:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # it ended; it is none of ours
             if os.readlink(entry / "ns/mnt") == namespace:
-                _kill(int(entry.name))
-        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended by itself; it is none of ours
-            continue
+                _kill(entry, namespace)
 
 
-def _kill(pid: int) -> None:
-    handle = os.pidfd_open(pid)
+def _kill(entry: Path, namespace: str) -> None:
+    handle = os.pidfd_open(int(entry.name))
     try:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [], 10)
+        if os.readlink(entry / "ns/mnt") == namespace:  # still, now that the PID can't become another's unseen
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], 10)
     finally:
         os.close(handle)
 

@@ -318,6 +318,8 @@ def machine() -> Iterator[Machine]:
 
 def _clear(process: subprocess.Popen[str]) -> None:
     """Kill what else lives in the mount namespace of a process that has its own: a host within the host."""
+    if process.poll() is not None:  # its PID may be another's by now, whose neighbours are nobody's to kill
+        return
     with suppress(OSError):
         theirs = os.readlink(f"/proc/{process.pid}/ns/mnt")
         if theirs != os.readlink("/proc/thread-self/ns/mnt"):
