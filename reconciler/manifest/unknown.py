@@ -27,9 +27,18 @@ def unknown_key(name: str, schema: Mapping[str, Any]) -> tuple[str, str]:
         return what, INSTEAD[name]
     if near := did_you_mean(name, known):
         return what, near
+    if inner := [key for key, one in known.items() if name in _own_keys(one, CORE["$defs"])]:
+        return what, f"it belongs in {listed(inner)}"
     if places := sorted(set(_homes(name, CORE))):
         return what, f"it belongs in {listed(_article(place) for place in places)}"
     return what, f"there are {listed(known, 'and')}" if known else "it takes none"
+
+
+def _own_keys(schema: Mapping[str, Any], shared: Mapping[str, Any]) -> set[str]:
+    """Return the keys that a value may have, where it may be a mapping; `shared` schemas are referred to by name."""
+    schema = shared[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    ways = (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ()))
+    return {key for way in ways for key in way.get("properties", {})}
 
 
 def _homes(name: str, schema: Any) -> Iterator[str]:

@@ -588,6 +588,10 @@ WORDS: list[tuple[str, list[str]]] = [
         ["2:18: unknown key services in a container; it belongs in a manifest"],
     ),
     (
+        "project: p\nnetworks: {n: {}}\ncontainers: {a: {networks: {n: {bandwidth: {rate: 1mbit}}}}}\n",
+        ["3:45: unknown key rate in a bandwidth; it belongs in ingress or egress"],
+    ),
+    (
         network("{bandwidth: {egress: 1mbit}, coexist: docker}"),
         [
             "3:11: unknown key bandwidth in a network; it belongs in a container's network",
