@@ -72,7 +72,7 @@ class Host:
         if COLD:
             done = self.run([*NETAPPLY, *words], stdin=stdin, check=False)
         else:
-            from . import warm  # it loads all of netapply
+            from . import warm
 
             done = warm.netapply(words, stdin=stdin, timeout=60 * PATIENCE, environ=environ, beside=self.pid)
         if code is not None and done.returncode != code:
@@ -87,10 +87,10 @@ class Host:
 
 def cluster(machine: Machine, names: Sequence[str] = NAMES, mtu: int = 1500) -> dict[str, Host]:
     """Make the hosts, each with eth0 on the bridge `lan` and a default route out, and return them by name."""
-    machine.run("ip link add lan type bridge mcast_snooping 0")
-    machine.run(f"ip link set lan mtu {mtu} up addrgenmode none")
-    for address in ("192.0.2.254/24", "2001:db8:2::fe/64", f"{WORLD_IPV4}/32", f"{WORLD_IPV6}/128"):
-        machine.run(["ip", "addr", "add", address, "dev", "lan", *(["nodad"] if ":" in address else [])])
+    lines = ["link add lan type bridge mcast_snooping 0", f"link set lan mtu {mtu} up addrgenmode none"]
+    addresses = ("192.0.2.254/24", "2001:db8:2::fe/64", f"{WORLD_IPV4}/32", f"{WORLD_IPV6}/128")
+    lines += [f"addr add {address} dev lan{' nodad' if ':' in address else ''}" for address in addresses]
+    machine.run("ip -batch -", stdin="\n".join(lines))
     return {name: add_host(machine, name, number, mtu) for number, name in enumerate(names, 1)}
 
 
@@ -102,11 +102,10 @@ def add_host(machine: Machine, name: str, number: int, mtu: int = 1500) -> Host:
     host = Host(machine, name, number, process.pid)
     machine.run(f"ip link add port-{name} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {process.pid}")
     machine.run(f"ip link set port-{name} master lan up addrgenmode none")
-    host.run("ip link set eth0 up addrgenmode none")
-    host.run(f"ip addr add {host.ipv4}/24 dev eth0")
-    host.run(f"ip addr add {host.ipv6}/64 dev eth0 nodad")
-    host.run("ip route add default via 192.0.2.254")
-    host.run("ip route add default via 2001:db8:2::fe")
+    lines = ["link set eth0 up addrgenmode none"]
+    lines += [f"addr add {host.ipv4}/24 dev eth0", f"addr add {host.ipv6}/64 dev eth0 nodad"]
+    lines += ["route add default via 192.0.2.254", "route add default via 2001:db8:2::fe"]
+    host.run("ip -batch -", stdin="\n".join(lines))
     return host
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from . import warm
 from .features import lacking
 from .isolation import lacks
-from .machine import IN_VM, Machine, machine, snapshot
+from .machine import COLD, IN_VM, Machine, machine, snapshot
 
 
 def only_for_root(folder: Path, items: Iterable[pytest.Item]) -> None:
@@ -42,6 +43,8 @@ def canary() -> Iterator[None]:
         yield
         return
     before = snapshot()
+    if not COLD:
+        warm.begin()  # here, where it is in no host that ends with a test
     yield
     assert snapshot() == before, "a test changed the network of the machine it ran on"
 

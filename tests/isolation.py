@@ -21,8 +21,6 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 """linux/sched.h; os.unshare and os.setns come with Python 3.12 only."""
 
-_KINDS = {"net": CLONE_NEWNET, "mnt": CLONE_NEWNS}
-
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 """linux/mount.h"""
@@ -97,14 +95,10 @@ def inside(netns: str | None) -> Iterator[None]:
         os.close(back)
 
 
-def join(pid: int) -> None:
-    """Move into the network and mount namespaces of a process, for good; only where there are no other threads."""
-    directory = os.getcwd()
-    handles = [(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY), flag) for kind, flag in _KINDS.items()]
-    for handle, flag in handles:
-        _check(_libc.setns(handle, flag), f"setns of {pid}")
-        os.close(handle)
-    os.chdir(directory)
+def enter(net: int, mnt: int) -> None:
+    """Move into namespaces, given by descriptors, for good; only where there are no other threads."""
+    _check(_libc.setns(net, CLONE_NEWNET), "setns")
+    _check(_libc.setns(mnt, CLONE_NEWNS), "setns")
 
 
 def loopback_up() -> None:

@@ -102,7 +102,7 @@ class Machine:
         if COLD:
             done = self.run([*NETAPPLY, *words], stdin=stdin, check=False, timeout=timeout, env=environ)
         else:
-            from . import warm  # it loads all of netapply
+            from . import warm
 
             done = warm.netapply(words, stdin=stdin, timeout=timeout * PATIENCE, environ=environ)
         if code is not None and done.returncode != code:
@@ -155,16 +155,18 @@ class Machine:
         for netns, interface in (("", link), (name, "eth0")):
             # until a link-local address is known to be nobody else's, a router can't ask for neighbours from it
             self.sysctl(f"net.ipv6.conf.{interface}.accept_dad", "0", netns=netns)
-            self.run(f"ip link set {interface} up", netns=netns)
-        for netns, interface, host in (("", link, 1), (name, "eth0", 2)):
-            self.run(f"ip addr add {v4}.{host}/24 dev {interface}", netns=netns)
-            self.run(f"ip addr add {v6}{host}/64 dev {interface} nodad", netns=netns)
+        for netns, interface, host in ((name, "eth0", 2), ("", link, 1)):
+            lines = [f"link set {interface} up", f"addr add {v4}.{host}/24 dev {interface}"]
+            lines.append(f"addr add {v6}{host}/64 dev {interface} nodad")
+            self._ip_batch(lines, netns)
         if default_route:
-            self.run(f"ip route add default via {v4}.2")
-            self.run(f"ip route add default via {v6}2")
-        for route in routes:
-            self.run(f"ip route add {route} via {f'{v6}1' if ':' in route else f'{v4}.1'}", netns=name)
+            self._ip_batch([f"route add default via {v4}.2", f"route add default via {v6}2"])
+        self._ip_batch([f"route add {route} via {f'{v6}1' if ':' in route else f'{v4}.1'}" for route in routes], name)
         return Outside(name, link, f"{v4}.2", f"{v6}2", f"{v4}.1", f"{v6}1")
+
+    def _ip_batch(self, lines: Sequence[str], netns: str = "") -> None:
+        if lines:
+            self.run("ip -batch -", netns=netns, stdin="".join(f"{line}\n" for line in lines))
 
     # the kernel's settings and state
 

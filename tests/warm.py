@@ -1,33 +1,64 @@
-"""`netapply` in a fork of this process: what it needs is loaded already, which takes seconds where Python is slow.
+"""`netapply` without its start-up, which is most of what a run takes: a fork of a process that has all modules loaded.
 
-Streams, environment, signals and exit code are those of the command. Start-up is not: tests that look at that start a
-process.
+Streams, environment, signals and exit code are those of the command, and nothing of the test's process gets into it.
+Start-up is not the command's: tests that look at that start a process. Two such processes take turns, since in each of
+them sets are in an order of their own, and runs that follow each other must agree nevertheless.
 """
 
 from __future__ import annotations
 
-import importlib
+import atexit
+import fcntl
+import json
 import os
-import pkgutil
-import select
-import signal
+import selectors
+import socket
 import subprocess
 import sys
 import tempfile
-import traceback
-import warnings
+import time
 from collections.abc import Mapping, Sequence
-from typing import IO, NoReturn
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
 
-import yaml  # noqa: F401 - see below
+from .machine import IN_VM
 
-import reconciler.__main__
+ROOT = Path(__file__).parents[1]
 
-from .isolation import join
+PROCESSES = 1 if IN_VM else 2  # there, each takes seconds to load
 
-for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):  # once, for all forks
-    if not module.name.startswith("reconciler.conformance"):  # a plugin of pytest's, which has loaded it
-        importlib.import_module(module.name)
+
+class Zygote:
+    """The process that forks, from this end. It lives in the namespaces that the caller is in, and dies with them."""
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno())]
+        with theirs:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=ROOT)
+        atexit.register(self.end)
+
+    def start(self, handles: Sequence[int]) -> None:
+        socket.send_fds(self.control, [b"."], handles)
+
+    def end(self) -> None:
+        self.control.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        atexit.unregister(self.end)
+
+
+_zygotes: list[Zygote] = []
+
+
+def begin() -> None:
+    """Have the processes load, so that they are ready when they are needed, and outlive the hosts of single tests."""
+    while len(_zygotes) < PROCESSES:
+        _zygotes.append(Zygote())
 
 
 def netapply(
@@ -40,54 +71,75 @@ def netapply(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command, with `environ` added to the environment. After so many seconds it is killed: TimeoutExpired.
 
-    `beside` is a process in whose network and mount namespaces it runs.
+    `beside` is a process in whose network and mount namespaces it runs, rather than in the caller's.
     """
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        given.write((stdin or "").encode())
-        given.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns when there are other threads
-            child = os.fork()
-        if child == 0:
-            _become(arguments, (given, output, errors), environ, beside)
-        status = _ended(child, timeout)
-        if status is None:
-            raise subprocess.TimeoutExpired(["netapply", *arguments], timeout)
-        return subprocess.CompletedProcess(["netapply", *arguments], status, _read(output), _read(errors))
+    command, until = ["netapply", *arguments], time.monotonic() + timeout
+    request = {"arguments": arguments, "environ": {**os.environ, **environ}, "directory": os.getcwd()}
+    with ExitStack() as opened:
+        where = "thread-self" if beside is None else str(beside)
+        net, mnt = (opened.enter_context(open(f"/proc/{where}/ns/{kind}")) for kind in ("net", "mnt"))
+        wanted = opened.enter_context(tempfile.TemporaryFile("w+"))
+        json.dump(request, wanted)
+        wanted.seek(0)
+        given = opened.enter_context(_given(stdin))
+        answer, theirs = map(opened.enter_context, socket.socketpair())
+        output, written = map(opened.enter_context, _pipe())
+        errors, complained = map(opened.enter_context, _pipe())
+        _start([one.fileno() for one in (theirs, wanted, net, mnt, given, written, complained)])
+        for one in (theirs, written, complained):
+            one.close()
+        told = _until_closed((answer, output, errors), until)
+        if told is None:
+            raise subprocess.TimeoutExpired(command, timeout)
+    status, out, err = told
+    if not status:
+        raise AssertionError(f"{command}: what it was a fork of has died")
+    return subprocess.CompletedProcess(command, int(status), out.decode(), err.decode())
 
 
-def _become(
-    arguments: Sequence[str], streams: Sequence[IO[bytes]], environ: Mapping[str, str], beside: int | None
-) -> NoReturn:
+def _start(handles: Sequence[int]) -> None:
+    """Start a run in the process whose turn it is, in a new one if it was killed with the host that it lived in."""
+    begin()
+    zygote = _zygotes.pop(0)
     try:
-        if beside is not None:
-            join(beside)
-        for number, stream in enumerate(streams):
-            os.dup2(stream.fileno(), number)
-        sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in enumerate("rww"))  # noqa: SIM115
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.update(environ)
-        sys.argv = ["netapply", *arguments]
-        reconciler.__main__.main()
-    except BaseException:  # noqa: BLE001 - nothing may get back to the test, of which this would be a second run
-        traceback.print_exc()
-        sys.stderr.flush()
-    os._exit(70)
+        zygote.start(handles)
+    except (BrokenPipeError, ConnectionResetError):
+        zygote.end()
+        zygote = Zygote()
+        zygote.start(handles)
+    _zygotes.append(zygote)
 
 
-def _ended(child: int, timeout: float) -> int | None:
-    """Return the exit code, minus a signal's number if that ended it; None if it had to be killed."""
-    handle = os.pidfd_open(child)
-    try:
-        ended = bool(select.select([handle], [], [], timeout)[0])
-    finally:
-        os.close(handle)
-    if not ended:
-        os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return status if ended else None
+def _until_closed(streams: Sequence[IO[bytes] | socket.socket], until: float) -> list[bytes] | None:
+    """Return what comes from each of them until all are closed at their other end; None if that takes longer."""
+    told = dict.fromkeys(streams, b"")
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                return None
+            for key, _ in ready:
+                got = os.read(key.fd, 1 << 16)
+                told[key.fileobj] += got  # type: ignore[index]
+                if not got:
+                    selector.unregister(key.fileobj)
+    return list(told.values())
 
 
-def _read(stream: IO[bytes]) -> str:
-    stream.seek(0)
-    return stream.read().decode()
+def _given(stdin: str | None) -> IO[bytes]:
+    """Return the standard input: a pipe in which all is already, or nothing."""
+    if stdin is None:
+        return open(os.devnull, "rb")
+    reading, writing = _pipe()
+    with writing:
+        content = stdin.encode()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, max(len(content), 4096))
+        writing.write(content)
+    return reading
+
+
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    reading, writing = os.pipe()
+    return open(reading, "rb"), open(writing, "wb")
