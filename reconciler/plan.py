@@ -219,6 +219,9 @@ def _cascade(
             _carry_along(key, have, gone, replaced, have.link if flushed else None)
         elif isinstance(have, Delegated | Wireguard | WireguardPeer | NftTable | Shaper):
             _carry_along(key, have, gone, replaced)
+        elif isinstance(have, DnsServer) and Key("netns", have.sandbox) in gone:  # that names go is nothing to it
+            replaced[key] = f"{have.sandbox} is {'replaced' if Key('netns', have.sandbox) in replaced else 'removed'}"
+            gone.add(key)
     bare = _without_ipv4(observed, gone)
     renamed = taken_down | {key.name for key, changed in updates.items() if "mac" in changed}
     for key, _, have in both:
@@ -291,9 +294,10 @@ def _ordered(
     """Return the changes in the order in which they are made.
 
     First what only the firewall keeps from doing harm is taken back. Then deletes, from the inside out, so that names,
-    addresses and subnets are free again; then the firewall, so that nothing is ever open that should not be; then the
-    rest from the outside in, sandbox by sandbox. Deleted namespaces come last of all: until then nothing is lost that
-    can't be made again.
+    addresses and subnets are free again; resolvers in sandboxes late, since a namespace may live by one alone, and take
+    links with it, and last the names that they read. Then the firewall, so that nothing is ever open that should not
+    be; then the rest from the outside in, sandbox by sandbox. Deleted namespaces come last of all: until then nothing
+    is lost that can't be made again.
     """
     updates = list(updates)
     closing = [change for change in updates if _gives_up(change)]
@@ -302,7 +306,7 @@ def _ordered(
     made: list[Update | Create] = [*(change for change in updates if not _gives_up(change)), *creates]
     return (
         *sorted(closing, key=lambda change: _place(change.after, desired)),
-        *sorted(first, key=lambda change: _place(change.before, observed), reverse=True),
+        *sorted(first, key=lambda change: _place(change.before, observed, deleted=True), reverse=True),
         *sorted(made, key=lambda change: _place(change.after, desired, isinstance(change, Create))),
         *sorted(last, key=lambda change: _place(change.before, observed)),
     )
@@ -318,7 +322,7 @@ def _gives_up(change: Update) -> bool:
     return all(one.startswith("sysctls.") and one not in kept for one in change.fields)
 
 
-def _place(resource: Resource, known: State, created: bool = False) -> tuple[object, ...]:
+def _place(resource: Resource, known: State, created: bool = False, deleted: bool = False) -> tuple[object, ...]:
     """Return what a resource is sorted by: its kind, how deep it stands, its sandbox, its name."""
     stage = _STAGES.index(type(resource))
     match resource:
@@ -329,6 +333,10 @@ def _place(resource: Resource, known: State, created: bool = False) -> tuple[obj
             return (_STAGES.index(Address), holder.inner[0] if isinstance(holder, Link) else HOST, 0, resource.key)
         case NftTable(sandbox=sandbox) if sandbox != HOST:  # once a link there says that it may be there
             return (_STAGES.index(Link) + 0.5, resource.key)
+        case DnsServer(sandbox=sandbox) if sandbox and deleted:
+            return (-1, resource.key)
+        case DnsHosts() if deleted:
+            return (-2, resource.key)
         case Route(sandbox="", link=None, destination=destination):  # what stops packets is there before what sends any
             return (_STAGES.index(Sysctl), False, destination)
         case Route(sandbox=sandbox):

@@ -44,7 +44,7 @@ def conflicts(plan: Plan, facts: Facts) -> Iterator[str]:
             wanted = [change.key, *_names(change.after), *_vnis(change.after)]
         else:
             wanted = _names(change.after) if {"name", "peer.name"} & set(change.fields) else []
-        if isinstance(change.after, Shaper) and isinstance(change, Update):  # the queue itself may be another's by now
+        if isinstance(change.after, Shaper | DnsServer) and isinstance(change, Update):  # it may be another's by now
             wanted.append(change.key)
         if isinstance(change.after, Wireguard) and (isinstance(change, Create) or "listen_port" in change.fields):
             wanted.append(Key("udp", str(change.after.listen_port)))
@@ -105,6 +105,8 @@ def _words(key: Key) -> str:
             return f"the queue of {path}"
         case Key("resolvconf", name):
             return f"the resolv.conf of container {name}"
+        case Key("resolver", name):
+            return f"the address of the resolver {name}"
         case Key("netns", name):
             return f"the namespace of container {name}"
         case Key("nft", name):

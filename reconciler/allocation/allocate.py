@@ -124,7 +124,7 @@ def _reached(manifest: Manifest, observation: Observation, networks: Sequence[Ne
         from . import names as naming
 
         names = naming.settled(manifest, networks, found, observation)
-        notes += naming.remarks(manifest, networks)
+        notes += naming.remarks(manifest)
     if served or any(container.ports for container in manifest.containers_here.values()):
         from . import publishing
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from .. import drivers
 from ..host import Observation
-from ..manifest.model import ContainerSpec, DnsSpec, EndpointSpec, Manifest
+from ..manifest.model import ContainerSpec, DnsSpec, Manifest
 from ..naming import digest
 from ..networks import Names, NameUser, Network, Resolver, Service
 from ..resources import DnsServer, State
@@ -33,9 +34,9 @@ def settled(
     running = {end.container for network in networks for end in network.endpoints}
     for name, container in sorted(manifest.containers_here.items()):
         own = tuple(end.network for end in container.endpoints if end.network in named)
-        if not own or name not in running:
-            continue
         dns = container.dns or DnsSpec()
+        if not own or name not in running or dns.off:
+            continue
         only_inside = inside.issuperset(end.network for end in container.endpoints)
         upstream = () if only_inside else dns.servers or DnsServer.HOSTS_OWN
         users.setdefault((tuple(sorted(own)), upstream), []).append(NameUser(name, own, dns.search, dns.options))
@@ -44,15 +45,27 @@ def settled(
     return Names({name: some for name, some in records.items() if some}, tuple(resolvers))
 
 
-def remarks(manifest: Manifest, networks: Sequence[Network]) -> Iterator[str]:
+def alone(manifest: Manifest) -> frozenset[str]:
+    """Return the containers that may be on no network that the host has an address on, so far as a manifest tells."""
+    near = {
+        name
+        for name, network in manifest.networks.items()
+        if (driver := drivers.find(network.driver)) and driver.TRAITS.gateway_on_host and not network.external
+        if not any(option.startswith(_LEAVES_THE_HOST_OUT) for option in network.driver_opts)
+    }
+    return frozenset(
+        name
+        for name, container in manifest.containers_here.items()
+        if container.endpoints and not (container.dns and container.dns.off)
+        if near.isdisjoint(end.network for end in container.endpoints)
+    )
+
+
+_LEAVES_THE_HOST_OUT = ("gateway_mode", "inhibit_gateway")
+
+
+def remarks(manifest: Manifest) -> Iterator[str]:
     """Yield a line for each container that can't be found by its name."""
-    for network in networks:
-        unknown = [end.container for end in _elsewhere(manifest, network.name) if not end.addresses]
-        if network.nodes and not network.remotes and unknown:
-            yield (
-                f"network {network.name} has other addresses on each host, and containers elsewhere are found by name"
-                f" once theirs are pinned: {', '.join(sorted(unknown))}"
-            )
     for name, container in manifest.containers.items():
         if container.endpoints and not _is_name(name):
             yield (
@@ -73,8 +86,6 @@ def _records(
     """Yield the addresses of a network's containers here and elsewhere, and of its services, each with its names."""
     found: dict[str, tuple[str, ...]] = {end.container: end.addresses for end in network.endpoints}
     found |= {one.container: one.addresses for one in network.remotes if one.container not in found}
-    if network.nodes and not network.remotes:  # each host gives its own, and knows of the others what is pinned
-        found |= {end.container: end.addresses for end in _elsewhere(manifest, network.name) if end.addresses}
     for container, addresses in sorted(found.items()):
         spec = manifest.containers.get(container)
         names = tuple(_with_network([container, *_aliases(spec, network.name)], network.name))
@@ -86,14 +97,6 @@ def _records(
         for address in service.vips or (one for backend in service.backends for one in backend.addresses):
             if names:
                 yield address, names
-
-
-def _elsewhere(manifest: Manifest, network: str) -> Iterator[EndpointSpec]:
-    """Yield the endpoints of a network that are on other hosts."""
-    here = manifest.containers_here
-    for name, container in manifest.containers.items():
-        if name not in here:
-            yield from (end for end in container.endpoints if end.network == network)
 
 
 def _aliases(spec: ContainerSpec | None, network: str) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ class Scope(NamedTuple):
     `shaped`: it says of some how fast they may be, so that queues matter that are somebody else's. `publishes`: it says
     which ports of the host lead to them, these protocols and ports among others, so that it matters who has them.
     `named`: they find each other by name, so that it matters who listens on the host. `docker`: it says
-    `coexist: docker`.
+    `coexist: docker`. `alone` are the containers that may have to have a resolver of their own, so that it matters who
+    listens there.
     """
 
     project: str
@@ -51,6 +52,7 @@ class Scope(NamedTuple):
     named: bool = False
     publishes: frozenset[tuple[str, int]] | None = None
     docker: bool = False
+    alone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ class Facts:
     - `busy_ports` are those that somebody listens on, by TCP or UDP, where the scope says that it matters.
     - `listening` are the ports that are taken, by processes or by other projects, where the scope says that it matters.
       `ephemeral` are the first and the last of those that the host takes for connections of its own.
-    - `resolv_confs` are the containers for which a runtime keeps a resolv.conf that netapply may write.
+    - `resolv_confs` are the containers for which a runtime keeps a resolv.conf that netapply may write. `resolved` are
+      those that Docker has given its own resolver, in words, and `upstreams` whom the host asks and others can ask,
+      too: both where it matters to `Scope.alone`.
     - `accept_ra` are the links that take router advertisements and would stop to once IPv6 forwarding is on.
     """
 
@@ -126,6 +130,8 @@ class Facts:
     docker: frozenset[int] = frozenset()
     busy_ports: frozenset[int] = frozenset()
     resolv_confs: frozenset[str] = frozenset()
+    resolved: Mapping[str, str] = field(default_factory=dict)
+    upstreams: tuple[str, ...] = ()
     listening: tuple[Listener, ...] = ()
     ephemeral: tuple[int, int] = (32768, 60999)
     unsure: Mapping[str, str] = field(default_factory=dict)

@@ -183,7 +183,7 @@ def _make(batch: list[Change], inventory: Inventory, sandboxes: Sandboxes, runne
         case _ if _kind(batch[0]) == "names":
             from .dns import jobs as names
 
-            return _in_turn(batch, lambda change: names.make(change, inventory, runner.trap))
+            return _in_turn(batch, lambda change: names.make(change, inventory, runner, sandboxes))
         case _ if _kind(batch[0]) == "table":
             from . import tables
 
@@ -362,7 +362,8 @@ def _delete_links(batch: Sequence[Change], inventory: Inventory, runner: Runner)
             outcomes |= {link.key: error for link, _ in known}
             continue
         for (link, _), answer in zip(known, answers, strict=True):
-            gone = answer.errno == errno.ENODEV and link.path.startswith(HALF_MADE)  # with its other end
+            halved = link.path.startswith(HALF_MADE) or (link.kind == "veth" and link.peer is None)
+            gone = answer.errno == errno.ENODEV and halved  # with its other end, whose namespace has ended
             outcomes[link.key] = failure(f"link {link.name}", answer) if answer.errno and not gone else None
     return [outcomes[change.key] for change in batch]
 

@@ -43,7 +43,7 @@ def facts(view: View, texts: Mapping[str, str], taken: Mapping[Key, str]) -> Fac
         links=_links(view, foreign),
         default_link=_default_link(host),
         routes=_routes(view),
-        nameservers=_nameservers(),
+        nameservers=nameservers(RESOLV_CONF),
         pending=view.looks.pending,
         in_host=frozenset(view.looks.in_host),
         taken={**dict(_taken(view, foreign, texts)), **taken},
@@ -137,9 +137,10 @@ def _routes(view: View) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _nameservers() -> tuple[str, ...]:
+def nameservers(path: str) -> tuple[str, ...]:
+    """Return the servers that a resolv.conf names."""
     try:
-        with open(RESOLV_CONF, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file]
     except OSError:
         return ()

@@ -58,6 +58,7 @@ class FakeHost:
     kernel answers. A change can take several operations. Up to `batch` changes are made before the first one's result
     is known. `writes` counts the changes that were made. `locked`: somebody else holds the lock. `keys` are the public
     keys of the private ones in files. `listening` is who has ports of the host, other projects aside.
+    `resolved` are the containers with a resolver of Docker's.
     """
 
     def __init__(self, trap: Callable[[str], None] | None = None, batch: int = 1) -> None:
@@ -71,6 +72,7 @@ class FakeHost:
         self.writes = 0
         self.locked = False
         self.nameservers: tuple[str, ...] = ()
+        self.resolved: dict[str, str] = {}
         self.listening: list[Listener] = []
         self.keys: dict[str, str] = {}
         self._kept_keys: dict[str, str] = {}
@@ -87,7 +89,8 @@ class FakeHost:
             others = listeners.of_projects(scope.project, self.kernel.tables.values())
             facts = replace(facts, listening=(*self.listening, *others))
         if scope.named:
-            facts = replace(facts, busy_ports=self.names.busy_ports())
+            usable = tuple(one for one in self.nameservers if not one.startswith(("127.", "::1", "fe80:")))
+            facts = replace(facts, busy_ports=self.names.busy_ports(), upstreams=usable, resolved=self.resolved)
         return Observation(state(found), facts)
 
     def addresses(self) -> frozenset[str]:
@@ -388,7 +391,8 @@ class FakeHost:
         match before:
             case Netns(reference=reference, adopted=adopted):
                 name = reference.removeprefix("netns:")
-                if adopted or self.kernel.names.get(name) in self.kernel.pids.values():
+                space = self.kernel.names.get(name)
+                if adopted or space in self.kernel.pids.values() or (space and self.names.lives_in(space.cookie)):
                     raise refuse(errno.EBUSY)
                 self._held[name] = self.kernel.unbind(name)
             case Link(path=path):

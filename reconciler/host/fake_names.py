@@ -22,16 +22,25 @@ class File(NamedTuple):
     lines: tuple[str, ...]
 
 
+class Listening(NamedTuple):
+    """A socket of a resolver's: the namespace that it is in, by cookie, the address and the port."""
+
+    cookie: int
+    address: str
+    port: int
+
+
 @dataclass(slots=True)
 class Files:
     """All that there is. `hosts` and `servers` are by project and name, `files` by the namespace's name.
 
-    `running` are those of `servers` that run, each with the addresses and the port that it listens on.
+    `running` are those of `servers` that run, each with the addresses and the port that it listens on, and the cookie
+    of the namespace that it is in. One whose namespace is gone has gone with it: in memory no process keeps one.
     """
 
     hosts: dict[tuple[str, str], DnsHosts] = field(default_factory=dict)
     servers: dict[tuple[str, str], DnsServer] = field(default_factory=dict)
-    running: dict[tuple[str, str], frozenset[tuple[str, int]]] = field(default_factory=dict)
+    running: dict[tuple[str, str], frozenset[Listening]] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
     foreign_ports: set[int] = field(default_factory=set)
 
@@ -42,8 +51,12 @@ class Files:
                 yield names
         for (project, name), server in self.servers.items():
             if project == view.project:
-                runs = (project, name) in self.running
-                yield replace(server, healthy=runs, trouble="" if runs else "it does not run", pid=None)
+                cookie = self._runs_in((project, name))
+                places = (server.sandbox, *view.places) if cookie is not None else ()
+                symbol = next((one for one in places if view.cookie(one) == cookie), None)
+                trouble = "" if symbol is not None else "it does not run"
+                where = server.sandbox if symbol is None else symbol
+                yield replace(server, sandbox=where, healthy=not trouble, trouble=trouble, pid=None)
         for netns, file in self.files.items():
             if file.project == view.project:
                 yield ResolvConf(file.container, f"netns:{netns}", file.lines)
@@ -57,7 +70,15 @@ class Files:
         }
 
     def busy_ports(self) -> frozenset[int]:
-        return frozenset({*self.foreign_ports, *(port for some in self.running.values() for _, port in some)})
+        listening = (one for key, some in self.running.items() for one in some if not self.servers[key].sandbox)
+        return frozenset({*self.foreign_ports, *(one.port for one in listening)})
+
+    def lives_in(self, cookie: int) -> bool:
+        """Whether a resolver runs in a namespace."""
+        return any(self._runs_in(key) == cookie for key in self.running)
+
+    def _runs_in(self, key: tuple[str, str]) -> int | None:
+        return next((one.cookie for one in self.running.get(key, ())), None)
 
     def create(self, view: View, one: Names, before: Callable[[], None]) -> None:
         match one:
@@ -118,22 +139,29 @@ class Files:
         before()
         self.running.pop(key, None)
         before()
-        self.servers[key] = replace(one, healthy=True, trouble="", pid=None)
+        meant = one.name.removeprefix(DnsServer.INSIDE) if one.sandbox else ""  # as its file says
+        self.servers[key] = replace(one, sandbox=meant, healthy=True, trouble="", pid=None)
         before()
-        sockets = frozenset((address, one.port) for address in one.listen)
-        if refusal := self._refusal(view, sockets):
+        cookie = view.cookie(one.sandbox)
+        sockets = frozenset(Listening(cookie or 0, address, one.port) for address in one.listen)
+        if refusal := self._refusal(view, one.sandbox, sockets):
             if new:
                 del self.servers[key]
             raise refuse(refusal)
         self.running[key] = sockets
 
-    def _refusal(self, view: View, sockets: frozenset[tuple[str, int]]) -> int:
-        own = {one.partition("/")[0] for link in view.places[""].devices.values() for one in link.addresses}
-        if not {address for address, _ in sockets} <= own:
+    def _refusal(self, view: View, sandbox: str, sockets: frozenset[Listening]) -> int:
+        place = view.places.get(sandbox)
+        if place is None:
+            return errno.ENOENT
+        own = {one.partition("/")[0] for link in place.devices.values() for one in link.addresses}
+        if place.devices["lo"].up or not own:  # all of 127/8 is there then; and where no address is, any can be bound
+            own.add(DnsServer.OWN)
+        if not {one.address for one in sockets} <= own:
             return errno.EADDRNOTAVAIL
         if any(sockets & others for others in self.running.values()):
             return errno.EADDRINUSE
-        return errno.EADDRINUSE if self.foreign_ports & {port for _, port in sockets} else 0
+        return errno.EADDRINUSE if not sandbox and self.foreign_ports & {one.port for one in sockets} else 0
 
     def _expect(self, there: bool, wanted: bool) -> None:
         if there is not wanted:

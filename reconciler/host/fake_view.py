@@ -88,6 +88,10 @@ class View:
                 yield NftTable(family, name, text)
         yield from (one for one in self._tables() if owner_of(one.text) == self.project)
 
+    def cookie(self, symbol: str) -> int | None:
+        """Return the cookie of a sandbox's namespace, None where it has none."""
+        return self.places[symbol].cookie if symbol in self.places else None
+
     def _tables(self) -> Iterator[NftTable]:
         """Yield what is called as the project's table in sandboxes where a mark says that there may be one."""
         name = table_name(self.project)

@@ -54,7 +54,8 @@ class LinuxHost:
     def observe(self, scope: Scope) -> Observation:
         """See `reconciler.host.Host.observe`."""
         home, door, sandboxes = self._open()
-        looks = namespaces.in_a_thread(lambda: self._around(home, door, scope))
+        finder = self._finder
+        looks = namespaces.in_a_thread(lambda: looking.look_around(home, door, scope, finder, sandboxes.kept))
         view = View(looks, scope)
         self._unsure = frozenset(view.unsure)
         texts = _tables(scope.project)
@@ -82,7 +83,7 @@ class LinuxHost:
             inside = tables.seen(home, view, marked)
             found, more = [*found, *inside.tables], {**more, **inside.taken}
         table = texts.get(table_name(scope.project), "")
-        if dns.present(looks.host.cookie, scope.project, table):
+        if looks.resolvers or dns.present(looks.host.cookie, scope.project, table):
             from .dns import observing as names
 
             of_names = names.seen(view, table)
@@ -97,7 +98,14 @@ class LinuxHost:
             from .dns import mounted
             from .dns.observing import busy_ports
 
-            known = replace(known, busy_ports=busy_ports(), resolv_confs=mounted.able(view))
+            able, dockers = mounted.whose(view)
+            known = replace(known, busy_ports=busy_ports(), resolv_confs=able)
+            if scope.alone:
+                from .dns import within as sandboxed
+
+                met = namespaces.in_a_thread(lambda: sandboxed.met(home, view, dockers))
+                known = replace(known, resolved=met.resolved, taken={**known.taken, **met.taken})
+                known = replace(known, upstreams=sandboxed.upstreams())
         if delegates.recorded(view.looks.host.cookie, scope.project):
             from .delegates.observing import kept
 
@@ -112,9 +120,6 @@ class LinuxHost:
             found += [Accepts(family, rules) for family, rules in accepted.items() if rules]
             known = replace(known, docker=frozenset(accepted))
         return Observation(state(found), known)
-
-    def _around(self, home: int, door: Socket, scope: Scope) -> looking.Looks:
-        return looking.look_around(home, door, scope.sandboxes, self._finder, scope.shaped)
 
     def addresses(self) -> frozenset[str]:
         """See `reconciler.host.Host.addresses`."""
@@ -137,9 +142,9 @@ class LinuxHost:
             found += tables.seen(home, view, marked).tables
         if dns.present(view.looks.host.cookie, scope.project, ""):
             from .dns import mounted
-            from .dns.observing import resolv_confs
+            from .dns.observing import resolv_confs, servers
 
-            found += [*resolv_confs(view, containers=containers), *mounted.seen(view)]
+            found += [*resolv_confs(view, containers=containers), *mounted.seen(view), *servers(view, inside=True)]
         if delegates.recorded(view.looks.host.cookie, scope.project):
             from .delegates.observing import kept
 

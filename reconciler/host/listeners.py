@@ -40,14 +40,18 @@ def listening(project: str, wanted: Collection[tuple[str, int]]) -> tuple[Listen
 
     Of those that are `wanted`, by protocol and port, it is found out which process has them.
     """
+    return (*processes(wanted), *of_projects(project, _tables()))
+
+
+def processes(wanted: Collection[tuple[str, int]]) -> list[Listener]:
+    """Return the ports that processes listen at; of those that are `wanted` it is found out which process has them."""
     found = [one for protocol in _PROTOCOLS for one in _sockets(protocol)]
     inodes = {one.inode for one in found if (one.protocol, one.port) in wanted}
     holders = _holders(inodes) if inodes else {}
-    processes = [
+    return [
         Listener(one.protocol, one.address, one.port, holders.get(one.inode, "a process that can't be seen"))
         for one in found
     ]
-    return (*processes, *of_projects(project, _tables()))
 
 
 def of_projects(project: str, texts: Iterable[str]) -> Iterator[Listener]:

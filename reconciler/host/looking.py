@@ -14,7 +14,7 @@ from ..naming import ifb_name
 from ..networks import SandboxRef
 from ..resources import ALIAS, IFB, SHAPED, VLANS
 from ..sandboxes import Finder, Found, Pending
-from . import marks, namespaces, rtnetlink, sysctl
+from . import Scope, dns, marks, namespaces, rtnetlink, sysctl
 from .marks import Mark
 from .namespaces import Place
 from .netlink import Socket
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Look:
-    """What one namespace holds. `containers` are those of the scope that are in it, `busy` whether processes are.
+    """What one namespace holds. `containers` are those of the scope that are in it, `busy` whether processes are; the
+    project's own resolver is none: it lives by the namespace, and not the other way round.
 
     `reference` says where it was found ("netns:web", "pid:42", "" for the host's). `host_nsid` is the number by which
     it knows the host's namespace, None where it knows none or nobody had to ask. `sysctls` are the values of links'
@@ -61,7 +62,7 @@ class Looks:
 
     `leftovers` are name files of ours without a namespace: name and mark. `pending` says why a container has none;
     those that are `elusive` may have one, which whoever should know does not tell. `blocked` says what stands in the
-    place of a namespace's name.
+    place of a namespace's name. `resolvers` are the project's own that run in others' namespaces, by inode.
     """
 
     host: Look
@@ -71,26 +72,28 @@ class Looks:
     elusive: set[str] = field(default_factory=set)
     leftovers: dict[str, Mark] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
+    resolvers: Mapping[int, int] = field(default_factory=dict)
 
 
-def look_around(
-    home: int, door: Socket, sandboxes: Mapping[str, SandboxRef], finder: Finder, shaped: bool = False
-) -> Looks:
-    """Look at the host, the sandboxes, and wherever else something of ours may be. `shaped`: at queues in any case.
+def look_around(home: int, door: Socket, scope: Scope, finder: Finder, kept: Sequence[str] = ()) -> Looks:
+    """Look at the host, the sandboxes of the scope, and wherever else something of ours may be; `kept` lead there, too.
 
     `home` is a descriptor of the host's namespace, `door` a socket in it. Changes nothing. Raises NotPermitted.
     """
-    looks = Looks(_look(door, Place("/proc/thread-self/ns/net"), "", None, whole=True, shaped=shaped))
-    lived_in = inodes_of_processes()
-    seen = _Seen(home, looks, {os.fstat(home).st_ino: looks.host}, lived_in)
+    looks = Looks(_look(door, Place("/proc/thread-self/ns/net"), "", None, whole=True, shaped=scope.shaped))
+    inode = os.fstat(home).st_ino
+    lived_in, looks.resolvers = _processes(inode, dns.inside(door.cookie, scope.project))
+    seen = _Seen(home, looks, {inode: looks.host}, lived_in)
     with namespaces.back_to(home):
-        _look_at_sandboxes(seen, sandboxes, finder)
+        _look_at_sandboxes(seen, scope.sandboxes, finder)
         for name in namespaces.names():
             if (path := namespaces.path_of(name)) not in seen.paths:
                 seen.visit(path, f"netns:{name}")
-        for inode, pid in lived_in.items():
+        for inode, pid in (*lived_in.items(), *looks.resolvers.items()):
             if inode not in seen.by_inode:
                 seen.visit(f"/proc/{pid}/ns/net", f"pid:{pid}")
+        for path in kept:
+            seen.visit(path, "kept")
     return looks
 
 
@@ -287,11 +290,21 @@ def _settings(link: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
-def inodes_of_processes() -> dict[int, int]:
-    """Return the network namespaces that processes are in: inode, and one process each. Other users' may be missing."""
+def _processes(home: int, resolvers: str | None) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the namespaces that processes are in, and those that resolvers with files of a folder are in, each as
+    inodes with one process. Other users' may be missing."""
+    lived_in: dict[int, int] = {}
     found: dict[int, int] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError, ValueError):
-                found.setdefault(int(os.readlink(f"/proc/{entry}/ns/net")[5:-1]), int(entry))  # "net:[4026531840]"
-    return found
+                inode = int(os.readlink(f"/proc/{entry}/ns/net")[5:-1])  # "net:[4026531840]"
+                if inode not in lived_in:
+                    own = resolvers is not None and inode != home and dns.is_resolver(entry, resolvers)
+                    (found if own else lived_in).setdefault(inode, int(entry))
+    return lived_in, found
+
+
+def inodes_of_processes() -> dict[int, int]:
+    """Return the network namespaces that processes are in: inode, and one process each. Other users' may be missing."""
+    return _processes(0, None)[0]

@@ -51,7 +51,7 @@ class Inventory:
     `host` is the cookie of the host's namespace, `places` are namespaces by sandbox (the host's is not among them),
     `links` those of ours by path, `foreign` the indexes of the host's other links by name. `misplaced` are the paths of
     links that are in a scratch group, `collected` the networks whose plugins were asked for leftovers. `readers`
-    are, by network, the resolvers that read its names: their configurations, and processes.
+    are, by network, the resolvers that read its names: their configurations, and processes. `resolvers` are all.
     """
 
     project: str
@@ -62,6 +62,7 @@ class Inventory:
     misplaced: list[str] = field(default_factory=list)
     collected: set[str] = field(default_factory=set)
     readers: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    resolvers: dict[str, list[int]] = field(default_factory=dict)
 
 
 class _Own(NamedTuple):

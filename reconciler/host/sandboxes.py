@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..errors import NetapplyError, OperationFailed
@@ -17,7 +17,7 @@ from .observing import HALF_MADE, Inventory
 from .steps import failure
 
 MANY = 32
-"""From how many namespaces on a second thread makes half of them."""
+"""From how many namespaces on a second thread makes, or deletes, half of them."""
 
 
 class Sandboxes:
@@ -26,6 +26,7 @@ class Sandboxes:
     def __init__(self, home: int, trap: Trap) -> None:
         self._home, self._trap = home, trap
         self._held: dict[str, int] = {}
+        self._kept: list[int] = []
         self.inventory = Inventory("", 0)
 
     def create(self, wanted: Sequence[Netns]) -> list[NetapplyError | None]:
@@ -37,17 +38,20 @@ class Sandboxes:
             namespaces.prepare_names(self._trap)
         except OSError as refused:
             return [refuse(refused, namespaces.NAMES)] * len(wanted)
-        half = len(wanted) // 2 if len(wanted) >= MANY else 0
-        parts = [part for part in (wanted[:half], wanted[half:]) if part]
-        made = namespaces.side_by_side(*(partial(self._create_all, part) for part in parts))
-        return [outcome for outcomes in made for outcome in outcomes]
+        return self._side_by_side(wanted, self._create)
 
-    def _create_all(self, wanted: Sequence[Netns]) -> list[NetapplyError | None]:
+    def _side_by_side(self, several: Sequence[Netns], act: Callable[[Netns], None]) -> list[NetapplyError | None]:
+        half = len(several) // 2 if len(several) >= MANY else 0
+        parts = [part for part in (several[:half], several[half:]) if part]
+        outcomes = namespaces.side_by_side(*(partial(self._in_turn, part, act) for part in parts))
+        return [outcome for part in outcomes for outcome in part]
+
+    def _in_turn(self, several: Sequence[Netns], act: Callable[[Netns], None]) -> list[NetapplyError | None]:
         outcomes: list[NetapplyError | None] = []
         with namespaces.back_to(self._home):
-            for netns in wanted:
+            for netns in several:
                 try:
-                    self._create(netns)
+                    act(netns)
                     outcomes.append(None)
                 except OSError as refused:
                     outcomes.append(refuse(refused, f"namespace {_name(netns)}"))
@@ -81,19 +85,12 @@ class Sandboxes:
         self.inventory.places[netns.sandbox] = Place(namespaces.path_of(name), cookie)
 
     def delete(self, doomed: Sequence[Netns]) -> list[NetapplyError | None]:
-        """Take namespaces' names away and keep the namespaces. One with processes in it is left alone (EBUSY)."""
+        """Take namespaces' names away and keep the namespaces. One with processes in it is left alone (EBUSY).
+
+        Many go by two threads: for each, the kernel waits until nobody can be looking at its name any more.
+        """
         lived_in = inodes_of_processes()
-        outcomes: list[NetapplyError | None] = []
-        with namespaces.back_to(self._home):
-            for netns in doomed:
-                try:
-                    self._delete(netns, lived_in)
-                    outcomes.append(None)
-                except OSError as refused:
-                    outcomes.append(refuse(refused, f"namespace {_name(netns)}"))
-                except NetapplyError as error:
-                    outcomes.append(error)
-        return outcomes
+        return self._side_by_side(doomed, partial(self._delete, lived_in=lived_in))
 
     def _delete(self, netns: Netns, lived_in: dict[int, int]) -> None:
         name = _name(netns)
@@ -117,11 +114,26 @@ class Sandboxes:
             raise
         self._held[name] = descriptor
 
+    def keep(self, pid: int) -> None:
+        """Keep the namespace of a process that is about to end, if there is no other way into it: what is in there must
+        not go before its turn, nor before that can't be regretted any more."""
+        path = f"/proc/{pid}/ns/net"
+        for sandbox, place in self.inventory.places.items():
+            if place.path == path:
+                self._kept.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                self.inventory.places[sandbox] = Place(f"/proc/self/fd/{self._kept[-1]}", place.cookie)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The ways into what was kept."""
+        return tuple(f"/proc/self/fd/{descriptor}" for descriptor in self._kept)
+
     def release(self) -> None:
-        """Let the deleted namespaces go."""
-        for descriptor in self._held.values():
+        """Let the deleted namespaces go, and those that were kept."""
+        for descriptor in (*self._held.values(), *self._kept):
             os.close(descriptor)
         self._held.clear()
+        self._kept.clear()
 
 
 def _name(netns: Netns) -> str:

@@ -9,15 +9,20 @@ from types import MappingProxyType
 from .. import drivers, firewall
 from ..errors import DriverError, HostLacks
 from ..host import Facts
-from ..networks import Topology
+from ..networks import Service, Topology
 from ..resources import HOST, Link, NftTable, Port, Resource, Route, State, Sysctl, state
 
 
 def lower(
-    topology: Topology, facts: Facts, further: Iterable[firewall.Zone] = (), kept: State = MappingProxyType({})
+    topology: Topology,
+    facts: Facts,
+    further: Iterable[firewall.Zone] = (),
+    kept: State = MappingProxyType({}),
+    served: Mapping[str, tuple[Service, ...]] = MappingProxyType({}),
 ) -> State:
     """Return the desired state. `further` zones are of networks that stay though no manifest names them, and `kept` is
-    all that stays so; it is looked at, and no part of what is returned.
+    all that stays so; it is looked at, and no part of what is returned. `served` are by sandbox the services of what
+    stays in one that is the manifest's.
 
     Raises DriverError for a driver that is not known or breaks the contract, HostLacks for an address that the host
     has not.
@@ -47,16 +52,17 @@ def lower(
         names = uplinks.names(resources)
         facts = replace(facts, accept_ra=tuple(link for link in facts.accept_ra if link not in names))
     parts: list[firewall.Part] = []
-    if topology.services:
+    if topology.services or served:
         from . import services
 
-        resources = list(services.balanced(topology, resources, facts.together))
+        staying = services.Staying(served, [one for one in kept.values() if isinstance(one, Link)])
+        resources = list(services.balanced(topology, resources, facts.together, staying))
         parts.append(services.for_the_host(topology, resources))
     if topology.names:
         from . import names as naming
 
         parts.insert(0, naming.part(topology, resources))  # a published port 53 is for others than our own
-        resources += naming.named(topology, resources, facts.resolv_confs)
+        resources += naming.named(topology, resources, facts)
     if topology.publications:
         from . import ports
 

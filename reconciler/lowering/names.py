@@ -1,48 +1,84 @@
 """Names, lowered: the files that resolvers read, the resolvers, what containers are told, and who is led to whom.
 
-Where the host is on a network is known by what its driver has made, so that this is the same for every driver.
+Where the host is on a network is known by what its driver has made, so that this is the same for every driver. Who is
+on no such network has a resolver in its own namespace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from ..firewall import Part
 from ..firewall.resolvers import Lookup, resolving
+from ..host import Facts
 from ..networks import Names, NameUser, Network, Resolver, Topology
-from ..resources import HOST, Address, DnsHosts, DnsServer, Key, Link, Netns, ResolvConf, Resource, subject
+from ..resources import HOST, Address, DnsHosts, DnsServer, Key, Link, ResolvConf, Resource, subject
 
 Near = Mapping[str, Sequence[str]]
 """The host's own addresses on each network, IPv4 first."""
 
 
+class _Inside(NamedTuple):
+    """A resolver in a namespace: `sandbox` is the first of the containers there. `users` are those that are to ask it,
+    `networks` are those of all in there."""
+
+    sandbox: str
+    networks: tuple[str, ...]
+    upstream: tuple[str, ...]
+    users: tuple[NameUser, ...]
+
+
 def named(
-    topology: Topology, resources: Sequence[Resource], mounted: Collection[str] = ()
+    topology: Topology, resources: Sequence[Resource], facts: Facts
 ) -> Iterator[DnsHosts | DnsServer | ResolvConf]:
     """Yield what finding each other by name takes, beside the firewall's part.
 
-    `mounted` are the containers whose runtime keeps a resolv.conf for them that may be written. Named namespaces have a
-    place for one.
+    Named namespaces have a place for a resolv.conf, and so have the containers in `Facts.resolv_confs`.
     """
     names = topology.names
     if names is None:
         return
     near = _near(resources)
     networks = {network.name: network for network in topology.networks}
-    files = {
-        one.sandbox: one for one in topology.sandboxes if one.reference.startswith("netns:") or one.sandbox in mounted
+    inside = _inside(topology, near, facts)
+    servers = [server for resolver in names.resolvers if (server := _near_by(resolver, names, networks, near))]
+    servers += [_within(one, names, networks) for one in inside]
+    yield from servers
+    lines = {
+        user.container: _lines(user, gateways)
+        for resolver in names.resolvers
+        for user in resolver.users
+        if (gateways := _gateways(user, near))
     }
-    read: set[str] = set()
-    for resolver in names.resolvers:
-        if server := _server(resolver, names, networks, near):
-            read.update(resolver.networks)
-            yield server
-        for user in resolver.users:
-            lines = _lines(user, resolver, near)
-            if user.container in files and lines:
-                yield _resolv_conf(files[user.container], lines)
-    for network in sorted(read):
+    lines |= {user.container: _lines(user, [DnsServer.OWN]) for one in inside for user in one.users}
+    for netns in topology.sandboxes:
+        if netns.sandbox in lines and (netns.reference.startswith("netns:") or netns.sandbox in facts.resolv_confs):
+            yield ResolvConf(netns.sandbox, netns.reference, lines[netns.sandbox])
+    for network in sorted({name for server in servers for name in server.networks}):
         yield DnsHosts(network, tuple(" ".join((address, *some)) for address, some in names.records[network]))
+
+
+def remarks(topology: Topology, desired: Iterable[Resource], facts: Facts) -> Iterator[str]:
+    """Yield a line on containers that have no resolver, and one on those whose resolver asks nobody."""
+    if topology.names is None:
+        return
+    near = _near(desired)
+    ends = (end for network in topology.networks for end in network.endpoints)
+    goes_out = {end.container for end in ends if {"0.0.0.0/0", "::/0"} & {route.destination for route in end.routes}}
+    far = {one: wanted for one, (user, wanted) in _users(topology.names).items() if not _gateways(user, near)}
+    if without := sorted(one for one in far if one in facts.resolved):
+        yield (
+            f"no names are found from {', '.join(without)}: {facts.resolved[without[0]]}, and the host has no address"
+            " on the networks; run the container without a network of Docker's (--network none)"
+        )
+    alone = {one for one in far if one not in facts.resolved and far[one] == DnsServer.HOSTS_OWN}
+    if not facts.upstreams and (deaf := sorted(alone & goes_out)):
+        yield (
+            f"no names but those of containers are found from {', '.join(deaf)}: the host's own servers are none that"
+            " a container can ask (/etc/resolv.conf); give it some (`dns: {servers: ...}`)"
+        )
 
 
 def part(topology: Topology, resources: Sequence[Resource]) -> Part:
@@ -85,47 +121,89 @@ def _of_family(addresses: Iterable[str], like: str) -> str | None:
     return next((one for one in addresses if (":" in one) == (":" in like)), None)
 
 
-def _server(resolver: Resolver, names: Names, networks: Mapping[str, Network], near: Near) -> DnsServer | None:
-    """Return the dnsmasq; None where the host is on none of the networks, so that nobody could ask it."""
+def _users(names: Names) -> dict[str, tuple[NameUser, tuple[str, ...]]]:
+    """Return who looks up names, by container, each with whom it wants to be asked for the rest."""
+    return {user.container: (user, resolver.upstream) for resolver in names.resolvers for user in resolver.users}
+
+
+def _gateways(user: NameUser, near: Near) -> list[str]:
+    """Return whom a container is to ask: the host, on the first of its networks that it has an address on."""
+    first = next((near[network] for network in user.networks if network in near), ())
+    return [own for like in ("", ":") if (own := _of_family(first, like))]
+
+
+def _inside(topology: Topology, near: Near, facts: Facts) -> list[_Inside]:
+    """Return the resolvers in namespaces: one in each where a container is that the host has no address for.
+
+    Containers that share a namespace are on each other's networks, so that it knows the names of all of them.
+    """
+    users = _users(topology.names) if topology.names else {}
+    own = {one.sandbox for one in topology.sandboxes}
+    asking: dict[str, list[str]] = {}
+    for name, (user, _) in sorted(users.items()):
+        if name in own and name not in facts.resolved and not _gateways(user, near):
+            asking.setdefault(facts.together.get(name, (name,))[0], []).append(name)
+    found: list[_Inside] = []
+    for sandbox, members in sorted(asking.items()):
+        there = facts.together.get(sandbox, (sandbox,))
+        networks = {network for one in there if one in users for network in users[one][0].networks}
+        upstream = _upstream([users[one][1] for one in members], facts)
+        found.append(_Inside(sandbox, tuple(sorted(networks)), upstream, tuple(users[one][0] for one in members)))
+    return found
+
+
+def _upstream(wanted: Sequence[tuple[str, ...]], facts: Facts) -> tuple[str, ...]:
+    """Return whom a resolver in a namespace asks. The host's own loopback addresses are not to be reached there."""
+    said = [one for one in wanted if one not in ((), DnsServer.HOSTS_OWN)]
+    if said:
+        return said[0]
+    return facts.upstreams if DnsServer.HOSTS_OWN in wanted else ()
+
+
+def _near_by(resolver: Resolver, names: Names, networks: Mapping[str, Network], near: Near) -> DnsServer | None:
+    """Return the dnsmasq on the host; None where the host is on none of the networks, so that nobody could ask it."""
     from ..allocation.names import resolver_name
 
-    listen = [address for network in resolver.networks for address in near.get(network, ())]
+    listen = tuple(address for network in resolver.networks for address in near.get(network, ()))
     if not listen:
         return None
-    subnets = {cidr for name in resolver.networks for cidr in (subnet.cidr for subnet in networks[name].subnets)}
-    subnets |= {cidr for name in resolver.networks for cidr in networks[name].whole}
+    name = resolver_name(resolver.networks, resolver.upstream)
+    return _server(
+        DnsServer(name, resolver.networks, listen, resolver.port, upstream=resolver.upstream), names, networks
+    )
+
+
+def _within(one: _Inside, names: Names, networks: Mapping[str, Network]) -> DnsServer:
+    """Return the dnsmasq in a namespace."""
+    server = DnsServer(
+        name=f"{DnsServer.INSIDE}{one.sandbox}",
+        networks=one.networks,
+        listen=(DnsServer.OWN,),
+        port=DnsServer.OWN_PORT,
+        upstream=one.upstream,
+        sandbox=one.sandbox,
+    )
+    return _server(server, names, networks)
+
+
+def _server(server: DnsServer, names: Names, networks: Mapping[str, Network]) -> DnsServer:
+    """Return a resolver with what it asks nobody for."""
+    subnets = {cidr for name in server.networks for cidr in (subnet.cidr for subnet in networks[name].subnets)}
+    subnets |= {cidr for name in server.networks for cidr in networks[name].whole}
     dotted = {
         name
-        for network in resolver.networks
+        for network in server.networks
         for _, some in names.records[network]
         for name in some
         if "." in name and not name.endswith(f".{network}")
     }
-    return DnsServer(
-        name=resolver_name(resolver.networks, resolver.upstream),
-        networks=resolver.networks,
-        listen=tuple(listen),
-        port=resolver.port,
-        local=tuple(sorted({*names.records, *dotted})),  # of other networks nobody else knows either
-        reverse=tuple(sorted(subnets)),
-        upstream=resolver.upstream,
-    )
+    local = tuple(sorted({*names.records, *dotted}))  # of other networks nobody else knows either
+    return replace(server, local=local, reverse=tuple(sorted(subnets)))
 
 
-def _lines(user: NameUser, resolver: Resolver, near: Near) -> tuple[str, ...]:
-    """Return the lines of a container's resolv.conf: the host's addresses on the first of its networks that has some,
-    else the servers that its manifest names, which it then asks itself."""
-    first = next((near[network] for network in user.networks if network in near), ())
-    servers = [own for like in ("", ":") if (own := _of_family(first, like))]
-    if not first and resolver.upstream != DnsServer.HOSTS_OWN:
-        servers = list(resolver.upstream)
-    if not servers:
-        return ()
+def _lines(user: NameUser, servers: Sequence[str]) -> tuple[str, ...]:
+    """Return the lines of a container's resolv.conf."""
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(user.search)}"] if user.search else []
     lines += [f"options {' '.join(user.options)}"] if user.options else []
     return tuple(lines)
-
-
-def _resolv_conf(sandbox: Netns, lines: tuple[str, ...]) -> ResolvConf:
-    return ResolvConf(sandbox.sandbox, sandbox.reference, lines)

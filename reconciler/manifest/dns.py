@@ -16,6 +16,8 @@ def read(container: Map, complain: Complain) -> DnsSpec | None:
     said = container.get("dns")
     if said is None:
         return None
+    if isinstance(said, bool):
+        return DnsSpec(off=not said)
     if not isinstance(said, Map):
         return DnsSpec(tuple(_servers(said, container.value_at["dns"], complain)))
     return DnsSpec(

@@ -37,8 +37,9 @@ EVERYWHERE: dict[str, Any] = {
 
 CONTAINER: dict[str, Any] = {
     "title": "dns",
-    "description": "How the container looks up names: a server or a list of them, or a mapping.",
-    "type": ["object", "string", "array", "null"],
+    "description": "How the container looks up names: a server or a list of them, or a mapping; false: as it likes, "
+    "with no resolver and no resolv.conf of netapply's.",
+    "type": ["boolean", "object", "string", "array", "null"],
     "additionalProperties": False,
     **{key: _SERVERS[key] for key in ("maxItems", "uniqueItems", "items")},
     "properties": {

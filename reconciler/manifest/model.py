@@ -88,11 +88,15 @@ class PortSpec(NamedTuple):
 
 
 class DnsSpec(NamedTuple):
-    """How a container looks up names: `servers` are asked for what no container is called, () are the host's."""
+    """How a container looks up names: `servers` are asked for what no container is called, () are the host's.
+
+    `off`: as it likes, with no resolver and no resolv.conf of netapply's.
+    """
 
     servers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,10 @@ class Manifest:
         """Whether containers find each other by name: as said, else where a container uses a word that is for that."""
         if self.dns is not None:
             return self.dns
-        return any(one.dns or any(end.aliases for end in one.endpoints) for one in self.containers.values())
+        return any(
+            (one.dns and not one.dns.off) or any(end.aliases for end in one.endpoints)
+            for one in self.containers.values()
+        )
 
     @property
     def containers_here(self) -> Mapping[str, ContainerSpec]:

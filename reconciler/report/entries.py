@@ -219,6 +219,8 @@ def source(change: Change, position: Callable[..., Position]) -> Position | None
             return position("services")
         case Thing("names", _, network):
             return position("networks", network)
+        case Thing("resolver", name=name) if name.startswith(DnsServer.INSIDE):
+            return position("containers", name.removeprefix(DnsServer.INSIDE))
         case Thing("resolver"):
             return position("dns")
         case _:

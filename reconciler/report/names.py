@@ -15,6 +15,8 @@ def brief(resource: DnsHosts | DnsServer | ResolvConf) -> str:
             return f"names of {network}"
         case DnsServer(name=name) if name.startswith(HALF_MADE):
             return "resolver that an interrupted run left behind"
+        case DnsServer(name=name, networks=networks) if name.startswith(DnsServer.INSIDE):
+            return f"resolver {name} of {{{', '.join(networks)}}}"
         case DnsServer(networks=networks, upstream=upstream):
             asking = "" if upstream == DnsServer.HOSTS_OWN else f" by {', '.join(upstream) or 'nobody'}"
             return f"resolver of {{{', '.join(networks)}}}{asking}"
@@ -27,6 +29,8 @@ def content(resource: DnsHosts | DnsServer) -> str:
     if isinstance(resource, DnsHosts):
         return str(len(_names(resource)))
     where = [f"{', '.join(resource.listen)} port {resource.port}"] if resource.listen else []
+    if resource.sandbox:
+        where.append(f"asks {', '.join(resource.upstream) or 'nobody'}")
     return ", ".join([*where, *([f"pid {resource.pid}"] if resource.pid else [])])
 
 
@@ -55,6 +59,8 @@ _WORDS = {
     "local": "asks nobody for",
     "reverse": "asks nobody who is in",
     "upstream": "asks",
+    "networks": "networks",
+    "sandbox": "in",
 }
 
 

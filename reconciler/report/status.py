@@ -117,7 +117,8 @@ def _group(
 def _name(thing: Thing) -> str:
     if not thing.container:
         if thing.kind == "resolver":
-            return f"resolver of {{{thing.name}}}"
+            inside = thing.name.startswith(DnsServer.INSIDE)
+            return f"resolver {thing.name}" if inside else f"resolver of {{{thing.name}}}"
         return thing.name if thing.kind == "other" else f"{thing.kind} {thing.name}"
     return place(thing.container) if thing.container.startswith("@") else thing.container
 

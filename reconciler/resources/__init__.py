@@ -35,6 +35,7 @@ from .names import (
     ROUTE_PROTOCOL,
     UPLINK,
     VLANS,
+    VTEP,
     WIREGUARD,
     Key,
     Option,
@@ -60,6 +61,7 @@ __all__ = [
     "SHAPED",
     "UPLINK",
     "VLANS",
+    "VTEP",
     "WIREGUARD",
     "Accepts",
     "Address",
@@ -134,6 +136,8 @@ def subject(resource: Resource) -> tuple[str | None, str | None]:
     match resource:
         case Netns(sandbox=name) | ResolvConf(sandbox=name):
             return name, None
+        case DnsServer(sandbox=name):
+            return name or None, None
         case Link(path=path) | Port(path=path) | Address(link=path) | Delegated(path=path):
             return _split(path)
         case FdbEntry(link=path) | Neighbour(link=path) | BridgeVlan(link=path) | Shaper(link=path):

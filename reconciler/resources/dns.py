@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .names import Key
+from .names import HOST, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,21 @@ class DnsHosts:
 
 @dataclass(frozen=True, slots=True)
 class DnsServer:
-    """A dnsmasq in the host's namespace, for the containers that are on exactly these networks.
+    """A dnsmasq in the host's namespace, for the containers that are on exactly these networks; or one in a `sandbox`,
+    for the containers in there, which are on no network that the host has an address on.
 
-    `listen` are the host's own addresses there. It asks nobody else for what is in the domains of `local`, nor for who
-    has an address in the subnets of `reverse`. `upstream` is whom it asks for the rest: addresses, a file with them
-    (HOSTS_OWN), or nobody. `healthy` and `trouble` are observed: whether it runs, as its file says and as it should.
+    `listen` are the host's own addresses there, or OWN. It asks nobody else for what is in the domains of `local`, nor
+    for who has an address in the subnets of `reverse`. `upstream` is whom it asks for the rest: addresses, a file with
+    them (HOSTS_OWN), or nobody. `healthy` and `trouble` are observed: whether it runs, as its file says and as it
+    should. A `name` begins with INSIDE where it is, or was to be, in a sandbox.
     """
 
     KIND: ClassVar[str] = "resolver"
     IMMUTABLE: ClassVar[frozenset[str]] = frozenset()
     HOSTS_OWN: ClassVar[tuple[str, ...]] = ("/etc/resolv.conf",)
+    OWN: ClassVar[str] = "127.0.0.11"
+    OWN_PORT: ClassVar[int] = 53
+    INSIDE: ClassVar[str] = "in "
 
     name: str
     networks: tuple[str, ...]
@@ -51,6 +56,7 @@ class DnsServer:
     local: tuple[str, ...] = ()
     reverse: tuple[str, ...] = ()
     upstream: tuple[str, ...] = HOSTS_OWN
+    sandbox: str = HOST
     healthy: bool = True
     trouble: str = field(default="", compare=False)
     pid: int | None = field(default=None, compare=False)
@@ -61,7 +67,8 @@ class DnsServer:
 
     @property
     def requires(self) -> tuple[Key, ...]:
-        return tuple(Key("names", network) for network in self.networks)
+        inside = [Key("netns", self.sandbox)] if self.sandbox else []
+        return (*(Key("names", network) for network in self.networks), *inside)
 
 
 @dataclass(frozen=True, slots=True)

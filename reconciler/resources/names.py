@@ -33,6 +33,9 @@ project has one of its own (`naming.fence_metric`), by which they are known."""
 UPLINK = "#uplink"
 """How the path of a port ends: of a link of somebody else's that is in a bridge of ours."""
 
+VTEP = "#vtep"
+"""How the path ends of a VXLAN link by which the host routes to other hosts' parts of a network."""
+
 VLANS = "vlans"
 """The tag of a bridge or a port whose VLANs are netapply's to say; those of others are not looked at."""
 

@@ -16,6 +16,7 @@ from reconciler import engine
 from reconciler.host.linux import LinuxHost
 from reconciler.manifest import load
 
+from ..dns import ask
 from ..machine import Machine
 from .test_killed import kill, run_in_a_child
 from .test_rollback import Counting
@@ -207,3 +208,18 @@ def test_killed_at_any_step_the_next_run_heals(host: Machine, tmp_path: Path) ->
         assert len(links(host)) == 3, f"killed at step {at}"
     engine.destroy("shop", LinuxHost())
     assert (rules(host), leases(), links(host)) == ([], [], ["cni0", "lo"])
+
+
+def test_containers_on_a_plugins_network_find_each_other_by_resolvers_of_their_own(host: Machine) -> None:
+    declared = json.loads(manifest(BRIDGE))
+    declared["dns"] = True
+    for name, address in (("web", "10.22.0.70"), ("db", "10.22.0.71")):
+        declared["containers"][name]["networks"]["front"] = {"ipv4_address": address}
+    apply(host, json.dumps(declared))
+    assert "nothing to do" in apply(host, json.dumps(declared))
+    for tcp in (False, True):
+        assert ask("web", "127.0.0.11", "db", tcp=tcp).values == ("10.22.0.71",)
+        assert ask("db", "127.0.0.11", "70.0.22.10.in-addr.arpa", "PTR", tcp=tcp).values == ("web",)
+    assert host.pings([("web", "10.22.0.71")]) == [True]
+    host.netapply("destroy", "--project", "shop")
+    assert [*Path("/run/netapply").glob("dns-*")] == []

@@ -112,6 +112,7 @@ NAMES = DnsHosts("front", ("10.20.0.10 web web.front",))
 MORE_NAMES = replace(NAMES, records=(*NAMES.records, "10.20.0.11 db db.front"))
 RESOLVER = DnsServer("front", ("front",), ("10.20.0.1",), 24000, ("front",), ("10.20.0.0/24",))
 OTHER_PORT = replace(RESOLVER, port=24001)
+IN_WEB = DnsServer("in web", ("front",), (DnsServer.OWN,), DnsServer.OWN_PORT, ("front",), upstream=(), sandbox="web")
 RESOLV_CONF = ResolvConf("web", "netns:web", ("nameserver 10.20.0.1",))
 OTHER_CONF = replace(RESOLV_CONF, lines=("nameserver 10.20.0.2", "options ndots:2"))
 
@@ -168,6 +169,21 @@ LISTS: dict[str, list[list[Change]]] = {
         made(FRONT, GATEWAY, RESOLVER),
         made(NAMES),
         change(NAMES, MORE_NAMES, "records"),
+    ],
+    "a resolver in a sandbox is there once, and keeps the namespace": [
+        made(IN_WEB),
+        made(WEB, DB, NAMES, IN_WEB),
+        made(IN_WEB),
+        made(replace(IN_WEB, name="in db", sandbox="db")),
+        gone(WEB),
+        change(IN_WEB, replace(IN_WEB, upstream=("192.0.2.53",)), "upstream"),
+        gone(IN_WEB),
+        change(IN_WEB, replace(IN_WEB, upstream=("192.0.2.53",)), "upstream"),
+        gone(WEB),
+        made(WEB, IN_WEB),
+    ],
+    "a resolver in a sandbox needs its lo, once there is any address": [
+        made(replace(WEB, loopback_up=False), FRONT, WEB_FRONT, ADDRESS, IN_WEB)
     ],
     "a container's resolv.conf is made once, changed and removed": [
         made(WEB, RESOLV_CONF),

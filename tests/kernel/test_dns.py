@@ -272,6 +272,8 @@ def test_foreign_dnsmasqs_are_nobodys_to_touch(host: Machine) -> None:
     assert foreign == resolvers().keys()
     assert {int(pid) for pid in host.run("ip netns pids elsewhere").stdout.split()} == elsewhere
     assert ask("", "127.0.0.1", "foreign").values == ("192.0.2.1",)
+    for pid in elsewhere:  # it is in a mount namespace of its own, and would outlive the test
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_port_that_somebody_listens_on_is_passed_over(host: Machine) -> None:

@@ -18,6 +18,7 @@ _servers = st.sampled_from(["192.0.2.53", ["192.0.2.53", "2001:db8::53"]])
 
 container: st.SearchStrategy[Any] = st.one_of(
     _servers,
+    st.booleans(),
     st.fixed_dictionaries(
         {},
         optional={
@@ -32,7 +33,8 @@ container: st.SearchStrategy[Any] = st.one_of(
 
 @st.composite
 def resolving(draw: st.DrawFn, resources: list[Resource]) -> list[Resource]:
-    """Names on the networks that a state has, a resolver where the host has an address, files of containers."""
+    """Names on the networks that a state has, a resolver where the host has an address, files of containers; resolvers
+    in containers' namespaces."""
     found: list[Resource] = []
     own = {one.path for one in resources if isinstance(one, Link) and one.sandbox == HOST and one.peer is None}
     gateways = [one for one in resources if isinstance(one, Address) and one.link in own and ":" not in one.address]
@@ -51,4 +53,11 @@ def resolving(draw: st.DrawFn, resources: list[Resource]) -> list[Resource]:
         if draw(st.integers(0, 2)) == 0:
             lines = draw(st.sampled_from([("nameserver 10.20.0.1",), ("nameserver 10.20.0.2", "options ndots:2")]))
             found.append(ResolvConf(sandbox.sandbox, sandbox.reference, lines))
+        networks = [one.network for one in found if isinstance(one, DnsHosts)]
+        if networks and draw(st.integers(0, 2)) == 0:
+            known = tuple(sorted(draw(st.sets(st.sampled_from(networks), min_size=1))))
+            upstream = draw(st.sampled_from([(), ("192.0.2.53",)]))
+            name, inside = sandbox.sandbox, (DnsServer.OWN,)
+            server = DnsServer(DnsServer.INSIDE + name, known, inside, DnsServer.OWN_PORT, known, (), upstream, name)
+            found.append(server)
     return found

@@ -108,8 +108,12 @@ def test_what_is_wrong_is_said_where_it_is(container: str, what: str, tmp_path: 
     assert found[0].startswith(what)
 
 
+def on_the_host(proposal: engine.Proposal) -> list[DnsServer]:
+    return [one for one in proposal.desired.values() if isinstance(one, DnsServer) and not one.sandbox]
+
+
 def test_each_set_of_networks_has_a_resolver_where_the_host_is_on_one(tmp_path: Path) -> None:
-    servers = [one for one in desired(tmp_path, SHOP).desired.values() if isinstance(one, DnsServer)]
+    servers = on_the_host(desired(tmp_path, SHOP))
     assert {(one.networks, one.listen, one.upstream) for one in servers} == {
         (("front",), ("10.20.0.1", "fd00:20::1"), DnsServer.HOSTS_OWN),
         (("back", "front"), ("10.21.0.1", "10.20.0.1", "fd00:20::1"), DnsServer.HOSTS_OWN),
@@ -130,7 +134,7 @@ def test_the_names_of_a_network_are_its_containers_and_their_aliases(tmp_path: P
             "fd00:20::10 web web.front www www.front",
         ),
     )
-    assert Key("names", "apart") not in state, "nobody could ask for them"
+    assert state[Key("names", "apart")] == DnsHosts("apart", ("10.22.0.40 far far.apart",))
 
 
 def test_a_container_asks_the_first_of_its_networks_that_the_host_is_on(tmp_path: Path) -> None:
@@ -139,12 +143,13 @@ def test_a_container_asks_the_first_of_its_networks_that_the_host_is_on(tmp_path
         "web": ("nameserver 10.20.0.1", "nameserver fd00:20::1"),
         "api": ("nameserver 10.21.0.1",),
         "db": ("nameserver 10.21.0.1",),
+        "far": ("nameserver 127.0.0.11",),
     }
 
 
 def test_the_firewall_leads_each_address_to_its_own_resolver(tmp_path: Path) -> None:
     state = desired(tmp_path, SHOP).desired
-    ports = {one.networks: one.port for one in state.values() if isinstance(one, DnsServer)}
+    ports = {one.networks: one.port for one in state.values() if isinstance(one, DnsServer) and not one.sandbox}
     text = next(one.text for one in state.values() if isinstance(one, NftTable) and one.name == "netapply-shop")
     for source, gateway, networks in (
         ("10.20.0.10", "10.20.0.1", ("front",)),
@@ -159,10 +164,10 @@ def test_the_firewall_leads_each_address_to_its_own_resolver(tmp_path: Path) -> 
 
 def test_a_port_stays_once_chosen_and_one_that_is_taken_is_passed_over(tmp_path: Path) -> None:
     host = new_host()
-    first = {one.name: one.port for one in desired(tmp_path, SHOP).desired.values() if isinstance(one, DnsServer)}
+    first = {one.name: one.port for one in on_the_host(desired(tmp_path, SHOP))}
     host.names.foreign_ports = set(first.values())
     engine.converge(manifest(tmp_path, SHOP), host)
-    chosen = {key: one.port for key, one in host.names.servers.items()}
+    chosen = {key: one.port for key, one in host.names.servers.items() if not one.sandbox}
     assert not set(chosen.values()) & set(first.values())
     host.names.foreign_ports = set()
     assert not engine.plan(manifest(tmp_path, SHOP), host).plan
@@ -299,3 +304,103 @@ def test_a_run_that_ends_before_a_shorter_resolv_conf_is_cut_leaves_blank_lines_
     with path.open("r+") as file, pytest.raises(KeyboardInterrupt):
         mounted._replace(file.fileno(), ["nameserver 192.0.2.3"])
     assert path.read_text().split() == ["nameserver", "192.0.2.3"]
+
+
+# Where the host has no address
+
+LAN = """
+project: shop
+dns: true
+networks:
+  lan: {driver: macvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 10.23.0.0/24}]}}
+  apart: {driver_opts: {gateway_mode: isolated}, ipam: {config: [{subnet: 10.22.0.0/24}]}}
+  front: {ipam: {config: [{subnet: 10.20.0.0/24}]}}
+containers:
+  one: {networks: {lan: {ipv4_address: 10.23.0.10, aliases: [www]}}}
+  two: {networks: {lan: {ipv4_address: 10.23.0.11}, apart: {ipv4_address: 10.22.0.11}}}
+  both: {networks: {lan: {ipv4_address: 10.23.0.12}, front: {ipv4_address: 10.20.0.12}}}
+"""
+
+
+def inside(proposal: engine.Proposal) -> dict[str, DnsServer]:
+    return {one.sandbox: one for one in proposal.desired.values() if isinstance(one, DnsServer) and one.sandbox}
+
+
+def test_who_is_on_no_network_of_the_hosts_has_a_resolver_of_its_own(tmp_path: Path) -> None:
+    host = new_host()
+    host.nameservers = ("127.0.0.1", "192.0.2.53", "2001:db8::53")
+    proposal = desired(tmp_path, LAN, host)
+    servers = inside(proposal)
+    assert {name: one.networks for name, one in servers.items()} == {"one": ("lan",), "two": ("apart", "lan")}
+    for one in servers.values():
+        assert (one.listen, one.port, one.upstream) == (("127.0.0.11",), 53, ("192.0.2.53", "2001:db8::53"))
+    assert [one.networks for one in on_the_host(proposal)] == [("front", "lan")]
+    assert proposal.plan.notes == ()
+
+
+def test_a_containers_own_servers_come_first_and_internal_networks_have_none(tmp_path: Path) -> None:
+    host = new_host()
+    host.nameservers = ("192.0.2.53",)
+    text = LAN.replace("  one: {", "  one: {dns: 192.0.2.77, ").replace("  lan: {", "  lan: {internal: true, ")
+    text = text.replace("  apart: {", "  apart: {internal: true, ")
+    assert {name: one.upstream for name, one in inside(desired(tmp_path, text, host)).items()} == {
+        "one": (),
+        "two": (),
+    }
+    text = text.replace("internal: true, ", "")
+    assert inside(desired(tmp_path, text, host))["one"].upstream == ("192.0.2.77",)
+
+
+def test_where_nobody_can_be_asked_that_is_told_once(tmp_path: Path) -> None:
+    host = new_host()
+    host.nameservers = ("127.0.0.53",)
+    (note,) = desired(tmp_path, LAN, host).plan.notes
+    assert note.startswith("no names but those of containers are found from one, two: ")
+
+
+def test_dockers_own_resolver_stays_alone(tmp_path: Path) -> None:
+    host = new_host()
+    host.nameservers = ("192.0.2.53",)
+    host.resolved = {"one": "Docker's own resolver is in there", "both": "Docker's own resolver is in there"}
+    proposal = desired(tmp_path, LAN, host)
+    assert inside(proposal).keys() == {"two"}
+    (note,) = proposal.plan.notes
+    assert note.startswith("no names are found from one: Docker's own resolver is in there")
+    assert Key("resolvconf", "one") not in proposal.desired
+
+
+def test_a_container_that_says_so_is_left_alone_and_found(tmp_path: Path) -> None:
+    proposal = desired(tmp_path, LAN.replace("  one: {", "  one: {dns: false, "))
+    assert inside(proposal).keys() == {"two"}
+    assert Key("resolvconf", "one") not in proposal.desired
+    names = proposal.desired[Key("names", "lan")]
+    assert isinstance(names, DnsHosts)
+    assert "10.23.0.10 one one.lan www www.lan" in names.records
+
+
+def test_a_container_that_is_left_alone_switches_nothing_on(tmp_path: Path) -> None:
+    text = "project: shop\nnetworks: {front: }\ncontainers: {web: {dns: false, networks: [front]}}\n"
+    assert not manifest(tmp_path, text).named
+
+
+def test_a_resolver_that_was_killed_is_drift_and_goes_with_its_container(tmp_path: Path) -> None:
+    host, wanted = new_host(), manifest(tmp_path, LAN)
+    engine.converge(wanted, host)
+    assert not engine.plan(wanted, host).plan
+    del host.names.running["shop", "in one"]
+    assert [change.key for change in engine.plan(wanted, host).plan.changes] == [Key("resolver", "in one")]
+    engine.converge(wanted, host)
+    kinds = [change.key.kind for change in engine.plan_destruction("shop", host).plan.changes]
+    assert kinds.index("link") < kinds.index("resolver", kinds.index("link")) < kinds.index("netns")
+    engine.destroy("shop", host)
+    assert (host.names.servers, host.names.running, host.names.files) == ({}, {}, {})
+
+
+def test_the_plan_of_resolvers_in_containers_is_as_in_the_golden_file(tmp_path: Path) -> None:
+    host = new_host()
+    host.nameservers = ("192.0.2.53",)
+    golden("inside.txt", text.plan(content(manifest(tmp_path, LAN), host), View()))
+    engine.converge(manifest(tmp_path, LAN), host)
+    host.nameservers = ("192.0.2.54",)
+    less = LAN.replace(", apart: {ipv4_address: 10.22.0.11}", "")
+    golden("inside-drift.txt", text.plan(content(manifest(tmp_path, less), host), View()))

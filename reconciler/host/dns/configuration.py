@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...naming import digest
-from ...resources import DnsServer
-from . import folder, names_file
+from ...resources import HALF_MADE, HOST, DnsServer
+from . import folder, inside, names_file
 
 TTL = 1
 """Seconds for which a container may keep an answer about another one."""
@@ -19,8 +19,14 @@ _BY_MARK = ("name", "networks")
 
 
 def file_of(host: int, project: str, name: str) -> str:
-    """Return the file of a resolver; networks' names together can be longer than that of a file."""
-    return f"{resolvers(host, project)}/{digest(name).hex()}.conf"
+    """Return the file of a resolver; networks' names together can be longer than that of a file.
+
+    One whose file is broken or gone is known by that file's name.
+    """
+    where = inside if name.removeprefix(HALF_MADE).startswith(DnsServer.INSIDE) else resolvers
+    if name.startswith(HALF_MADE):
+        return f"{where(host, project)}/{name.removeprefix(HALF_MADE).removeprefix(DnsServer.INSIDE)}"
+    return f"{where(host, project)}/{digest(name).hex()}.conf"
 
 
 def resolvers(host: int, project: str) -> str:
@@ -51,7 +57,8 @@ def _lines(server: DnsServer, host: int, project: str) -> Iterator[str]:
 
 
 def parsed(content: str) -> DnsServer | None:
-    """Return the resolver that a configuration is of, as far as it says; None where it says none."""
+    """Return the resolver that a configuration is of, as far as it says; None where it says none. Of one in a sandbox
+    that is where it was to be."""
     marks: dict[str, str] = {}
     found: dict[str, list[str]] = {}
     for line in content.splitlines():
@@ -72,6 +79,7 @@ def parsed(content: str) -> DnsServer | None:
         local=tuple(one.strip("/") for one in found.get("local", ()) if one != "//"),
         reverse=tuple(found.get("rev-server", ())),
         upstream=tuple(found.get("resolv-file", ())) or tuple(found.get("server", ())),
+        sandbox=marks["name"].removeprefix(DnsServer.INSIDE) if marks["name"].startswith(DnsServer.INSIDE) else HOST,
     )
 
 

@@ -13,21 +13,23 @@ from ...resources import DnsHosts, DnsServer, ResolvConf
 from ..locking import DIRECTORY
 from ..namespaces import Trap
 from ..observing import Inventory
-from . import configuration, folder, names_file, processes, resolvconf, unread_file
+from ..sandboxes import Sandboxes
+from ..steps import Runner
+from . import SANDBOXES, configuration, folder, names_file, processes, resolvconf, unread_file
 
 
-def make(change: Change, inventory: Inventory, trap: Trap) -> None:
+def make(change: Change, inventory: Inventory, runner: Runner, sandboxes: Sandboxes) -> None:
     """Make a change. Raises OSError and NetapplyError."""
-    new = isinstance(change, Create)
+    new, trap = isinstance(change, Create), runner.trap
     match change.before if isinstance(change, Delete) else change.after:
         case DnsHosts() as names if isinstance(change, Delete):
             _forget(names, inventory, trap)
         case DnsHosts() as names:
             _write(names, inventory, trap, new)
         case DnsServer() as server if isinstance(change, Delete):
-            _stop(server, inventory, trap)
+            _stop(server, inventory, trap, sandboxes)
         case DnsServer() as server:
-            _start(server, inventory, trap, new)
+            _start(server, inventory, runner, sandboxes, new)
         case ResolvConf() as one if not one.reference.startswith("netns:"):
             from . import mounted
 
@@ -71,18 +73,22 @@ def _forget(names: DnsHosts, inventory: Inventory, trap: Trap) -> None:
     _tidy(host, project)
 
 
-def _start(server: DnsServer, inventory: Inventory, trap: Trap, new: bool) -> None:
-    """Start a resolver; one that runs with another configuration ends first, since both want the same addresses."""
-    host, project = inventory.host, inventory.project
+def _start(server: DnsServer, inventory: Inventory, runner: Runner, sandboxes: Sandboxes, new: bool) -> None:
+    """Start a resolver; one that runs with another configuration ends first, since both want the same addresses.
+
+    One in a sandbox is in its network namespace, and in all else on the host: it reads its files here.
+    """
+    host, project, trap = inventory.host, inventory.project, runner.trap
     conf = configuration.file_of(host, project, server.name)
     _exists(conf, server, not new)
     trap(f"end the resolver of {server.name}")
-    processes.stop(conf)
+    processes.stop(conf, inventory.resolvers.get(conf, ()), sandboxes.keep)
     trap(f"write the configuration of the resolver of {server.name}")
     place(conf, configuration.text(server, host, project))
     trap(f"start the resolver of {server.name}")
     try:
-        processes.start(conf)
+        with runner.inside(server.sandbox):
+            processes.start(conf)
     except NetapplyError as failure:
         if new:
             os.unlink(conf)
@@ -90,13 +96,11 @@ def _start(server: DnsServer, inventory: Inventory, trap: Trap, new: bool) -> No
         raise OperationFailed(f"the resolver of {server.name}: {failure}", number) from failure
 
 
-def _stop(server: DnsServer, inventory: Inventory, trap: Trap) -> None:
+def _stop(server: DnsServer, inventory: Inventory, trap: Trap, sandboxes: Sandboxes) -> None:
     host, project = inventory.host, inventory.project
     conf = configuration.file_of(host, project, server.name)
-    if server.name.startswith("?"):  # its file is broken or gone: it is known by that file's name
-        conf = f"{configuration.resolvers(host, project)}/{server.name[1:]}"
     trap(f"end the resolver of {server.name}")
-    processes.stop(conf)
+    processes.stop(conf, inventory.resolvers.get(conf, ()), sandboxes.keep)
     trap(f"remove the configuration of the resolver of {server.name}")
     with suppress(FileNotFoundError):
         os.unlink(conf)
@@ -134,7 +138,7 @@ def _tidy(host: int, project: str) -> None:
     """Remove the folders with the last file."""
     own = folder(host, project)
     with suppress(OSError):
-        for inside in ("unread", "names", "resolvers"):
+        for inside in ("unread", "names", "resolvers", SANDBOXES):
             with suppress(OSError):
                 os.rmdir(f"{own}/{inside}")
         os.rmdir(own)

@@ -109,15 +109,19 @@ def seen(view: View) -> Iterator[ResolvConf]:
         yield ResolvConf(name, f"pid:{pid}", own)
 
 
-def able(view: View) -> frozenset[str]:
-    """Return the containers whose file can be written: those that have one, and no resolver of their runtime's."""
-    found: set[str] = set()
+def whose(view: View) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the containers whose file can be written, which are those that have one and no resolver of Docker's, and
+    those that have one of Docker's. Ours is at the same address."""
+    able: set[str] = set()
+    dockers: set[str] = set()
     for look, pid in _with_processes(view):
-        if len(look.containers) == 1:
+        if look.containers:
             with opened(pid) as file:
-                if file is not None and _OWN_RESOLVER not in read(file).splitlines():
-                    found.update(look.containers)
-    return frozenset(found)
+                if file is not None and _OWN_RESOLVER in _original(read(file)):
+                    dockers.update(look.containers)
+                elif file is not None and len(look.containers) == 1:
+                    able.update(look.containers)
+    return frozenset(able), frozenset(dockers)
 
 
 def _with_processes(view: View) -> Iterator[tuple[Look, int]]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from ...resources import HALF_MADE, DnsHosts, DnsServer, Key, ResolvConf
 from ..observing import View
-from . import configuration, folder, names_file, processes, resolvconf, resolvers_present, unread_file
+from . import configuration, names_file, processes, resolvconf, resolvers_present, unread_file
+from . import folder as folder_of
+from . import inside as in_sandboxes
 
 
 class Seen(NamedTuple):
@@ -24,9 +27,9 @@ def seen(view: View, table: str) -> Seen:
     host, project = view.looks.host.cookie, view.scope.project
     taken: dict[Key, str] = {}
     resources: list[DnsHosts | DnsServer | ResolvConf] = [*resolv_confs(view, taken)]
-    present = bool(resources) or resolvers_present(host, project, table)
+    present = bool(resources or view.looks.resolvers) or resolvers_present(host, project, table)
     if present:
-        resources += [*_hosts(host, project), *_servers(host, project, view.inventory.readers)]
+        resources += [*_hosts(host, project), *servers(view, inside=False), *servers(view, inside=True)]
     if present or view.scope.named:
         from . import mounted
 
@@ -35,26 +38,27 @@ def seen(view: View, table: str) -> Seen:
 
 
 def _hosts(host: int, project: str) -> Iterator[DnsHosts]:
-    inside = f"{folder(host, project)}/names"
+    inside = f"{folder_of(host, project)}/names"
     for network in _files(inside):
         with suppress(OSError), open(names_file(host, project, network), encoding="utf-8", errors="replace") as file:
             lines = tuple(file.read().splitlines())
             yield DnsHosts(network, lines, not os.path.exists(unread_file(host, project, network)))
 
 
-def _servers(host: int, project: str, readers: dict[str, dict[str, list[int]]]) -> Iterator[DnsServer]:
-    """Yield the resolvers that there are files of, running or not, and processes whose file is broken or gone.
-
-    Whose names they read is noted in `readers`.
+def servers(view: View, *, inside: bool) -> Iterator[DnsServer]:
+    """Yield the resolvers that there are files of, running or not, and processes whose file is broken or gone: those
+    on the host, or those `inside` of sandboxes. Whose names they read is noted in the inventory.
     """
-    inside = configuration.resolvers(host, project)
-    by_file = processes.running(inside)
-    for conf in sorted({*by_file, *(f"{inside}/{name}" for name in _files(inside))}):
-        pids = by_file.get(conf, [])
+    host, project, readers = view.looks.host.cookie, view.scope.project, view.inventory.readers
+    folder = in_sandboxes(host, project) if inside else configuration.resolvers(host, project)
+    by_file = processes.running(folder)
+    looks = {_inode(look.place.path): look for look in view.looks.others} if inside and by_file else {}
+    for conf in sorted({*by_file, *(f"{folder}/{name}" for name in _files(folder))}):
+        pids = view.inventory.resolvers[conf] = by_file.get(conf, [])
         content = _read(conf)
         server = configuration.parsed(content)
         if server is None or configuration.file_of(host, project, server.name) != conf:
-            name = HALF_MADE + os.path.basename(conf)
+            name = HALF_MADE + (DnsServer.INSIDE if inside else "") + os.path.basename(conf)
             yield DnsServer(name, (), (), 0, healthy=False, trouble="its file is broken or gone")
             continue
         trouble = ""
@@ -66,13 +70,19 @@ def _servers(host: int, project: str, readers: dict[str, dict[str, list[int]]]) 
             trouble = f"it runs {len(pids)} times"
         elif configuration.text(server, host, project) != content:
             trouble = "somebody has edited its file"
-        yield _with(server, trouble, pids)
+        elif inside and not (look := looks.get(_inode(f"/proc/{pids[0]}/ns/net"))):
+            trouble = "it runs elsewhere"
+        elif inside and look and server.sandbox not in look.containers:
+            server = replace(server, sandbox=view.symbols[look.cookie])
+        pid = pids[0] if len(pids) == 1 else None
+        yield replace(server, healthy=not trouble, trouble=trouble, pid=pid)
 
 
-def _with(server: DnsServer, trouble: str, pids: list[int]) -> DnsServer:
-    from dataclasses import replace
-
-    return replace(server, healthy=not trouble, trouble=trouble, pid=pids[0] if len(pids) == 1 else None)
+def _inode(path: str) -> int | None:
+    """Return what tells a network namespace from all others that are there now."""
+    with suppress(OSError):
+        return os.stat(path).st_ino
+    return None
 
 
 def resolv_confs(

@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from ...errors import HostLacks, OperationFailed
 from .. import namespaces
+from ..locking import DIRECTORY
+from . import OPTION, SANDBOXES, file_of
 
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin", "/usr/local/bin")
-_OPTION = "--conf-file="
 _SYSTEMD = "/run/systemd/system"
 """Is there where systemd runs the host (sd_booted(3))."""
+
+_OF_A_PROJECT = re.compile(f"\0{OPTION}{DIRECTORY}/dns-[0-9]+/([^/]+)/{SANDBOXES}/[^/]+\0$".encode())
 
 _STARTED_WITHIN = 10.0
 _ENDED_WITHIN = 2.0
@@ -37,32 +41,35 @@ def program() -> str:
 
 
 def running(folder: str) -> dict[str, list[int]]:
-    """Return the processes in this thread's namespace that were started with a file of that folder, by that file."""
+    """Return the processes that were started with a file of that folder, by that file: those in this thread's
+    namespace, and of those for sandboxes all."""
     found: dict[str, list[int]] = {}
-    here = _namespace("thread-self")
-    start = f"\0{_OPTION}{folder}/".encode()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and (conf := _conf_of(entry, start)) and _namespace(entry) == here:
+        if entry.isdigit() and (conf := file_of(entry, folder)) and _is_meant(entry, folder):
             found.setdefault(conf, []).append(int(entry))
     return found
 
 
-def _conf_of(process: str, start: bytes) -> str | None:
-    """Return the file of one that was started as we start it: by its whole command line, of which that is the end."""
-    try:
-        with open(f"/proc/{process}/cmdline", "rb") as file:
-            words = file.read(4096)
-    except OSError:
-        return None
-    program, _, rest = words.partition(b"\0")
-    if not program.endswith(b"/dnsmasq") or not (b"\0" + rest).startswith(start) or rest.count(b"\0") != 1:
-        return None
-    return rest[:-1].decode("utf-8", "replace").removeprefix(_OPTION)
+def projects_here() -> Iterator[str]:
+    """Yield the projects that have a resolver in this thread's namespace, as far as command lines tell."""
+    here = _namespace("thread-self", "net")
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and _namespace(entry, "net") == here:
+            with suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as file:
+                if found := _OF_A_PROJECT.search(file.read(4096)):
+                    yield found[1].decode("utf-8", "replace")
 
 
-def _namespace(process: str) -> str:
+def _is_meant(process: str, folder: str) -> bool:
+    """Whether a process is where it counts: one in a sandbox may be in any network namespace, but none of a container's
+    own processes can pass for one."""
+    kind = "pid" if folder.endswith(f"/{SANDBOXES}") else "net"
+    return _namespace(process, kind) == _namespace("thread-self", kind) != ""
+
+
+def _namespace(process: str, kind: str) -> str:
     with suppress(OSError):
-        return os.readlink(f"/proc/{process}/ns/net")
+        return os.readlink(f"/proc/{process}/ns/{kind}")
     return ""
 
 
@@ -88,7 +95,7 @@ def start(conf: str) -> None:
 def _commands(conf: str) -> Iterator[list[str]]:
     """Yield how one is started. systemd ends all that a unit has started when the unit ends, as a timer's does after
     each run, but what is in a scope of its own (systemd-run(1)). Where that can't be had the plain command does."""
-    plain = [program(), f"{_OPTION}{conf}"]
+    plain = [program(), f"{OPTION}{conf}"]
     scope = "/usr/bin/systemd-run"
     if os.path.isdir(_SYSTEMD) and os.access(scope, os.X_OK):
         yield [scope, "--quiet", "--scope", "--collect", "--slice=system.slice", "--", *plain]
@@ -109,9 +116,13 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def stop(conf: str) -> None:
-    """End those that were started with a file, and return once they are gone. Raises OperationFailed."""
-    for descriptor in _held(conf, running(os.path.dirname(conf)).get(conf, ())):
+def stop(conf: str, pids: Iterable[int], before: Callable[[int], None]) -> None:
+    """End those of the processes that were started with a file, and return once they are gone. Raises OperationFailed.
+
+    `before` is told of each before it ends.
+    """
+    for pid, descriptor in _held(conf, pids):
+        before(pid)
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
@@ -123,21 +134,21 @@ def stop(conf: str) -> None:
 
 def reload(conf: str, pids: Iterable[int]) -> None:
     """Have those of the processes that were started with a file read their names again."""
-    for descriptor in _held(conf, pids):
+    for _, descriptor in _held(conf, pids):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGHUP)
 
 
-def _held(conf: str, pids: Iterable[int]) -> Iterator[int]:
-    """Yield a descriptor of each that was started with a file, looked at again once it can't be another one."""
-    start, here = f"\0{_OPTION}{os.path.dirname(conf)}/".encode(), _namespace("thread-self")
+def _held(conf: str, pids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield those that were started with a file, each with a descriptor, looked at again once it can't be another."""
+    folder = os.path.dirname(conf)
     for pid in pids:
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
         try:
-            if _conf_of(str(pid), start) == conf and _namespace(str(pid)) == here:
-                yield descriptor
+            if file_of(str(pid), folder) == conf and _is_meant(str(pid), folder):
+                yield pid, descriptor
         finally:
             os.close(descriptor)
