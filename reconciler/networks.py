@@ -204,7 +204,8 @@ class Network:
     `allow` names the networks that this one may open connections to. Endpoints that are pending (their container does
     not run) are not among `endpoints`. Where it spans hosts, `node` is this one, `nodes` are the others by name, and
     `remotes` the endpoints there, by container; with a `tunnel` the hosts' addresses are those in it.
-    `whole` are the subnets of which this host's are parts, where each has its own.
+    `whole` are the subnets of which this host's are parts, where each has its own; `virtual` are then prefixes of the
+    virtual IPs of services that are in no host's part.
     """
 
     project: str
@@ -225,6 +226,7 @@ class Network:
     remotes: tuple[Remote, ...] = ()
     tunnel: Tunnel | None = None
     whole: tuple[str, ...] = ()
+    virtual: tuple[str, ...] = ()
 
     @property
     def ipv4(self) -> bool:

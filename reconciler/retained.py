@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import firewall
@@ -13,6 +13,7 @@ from .resources import (
     HOST,
     IFB,
     UPLINK,
+    VTEP,
     WIREGUARD,
     Address,
     BridgeVlan,
@@ -36,7 +37,7 @@ from .resources import (
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
-    from .networks import Publication, Topology
+    from .networks import Publication, Service, Topology
 
 _ELEMENT = re.compile(r'(?:"[^"]*"|[^,"])+')
 
@@ -64,7 +65,7 @@ def retained(desired: State, observed: State) -> State:
             case Shaper(endpoint=path):
                 return path in links
             case Route(link=None, metric=metric, type="unicast") if metric in FENCES:
-                return any(path.endswith("#vtep") for path in links)
+                return any(path.endswith(VTEP) for path in links)
             case Route(link=None, metric=metric) if metric in FENCES:
                 return WIREGUARD in links
             case NftTable(sandbox=sandbox) if sandbox != HOST:
@@ -186,6 +187,47 @@ def retained_ports(topology: Topology, kept: State, observed: State) -> Ports:
     ]
     stay = [one for one in stay if not {(one.protocol, one.host_ip, one.port, one.family)} & wanted.keys()]
     return Ports(tuple(sorted((*topology.publications, *stay), key=order)), tuple(dict.fromkeys(clashes)))
+
+
+def retained_services(topology: Topology, kept: State, observed: State) -> dict[str, tuple[Service, ...]]:
+    """Return by sandbox the services on networks that stay in it, where its table is the manifest's to say.
+
+    Those of a network that the manifest has are as it says; those of another one are read back from the table.
+    """
+    found: dict[str, dict[str, Service]] = {}
+    own = {one.sandbox for one in topology.sandboxes}
+    for link in kept.values():
+        if not isinstance(link, Link) or "/" not in link.path or link.inner[0] not in own:
+            continue
+        key = Key("nft", f"{link.inner[0]} {firewall.FAMILY} {firewall.table_name(topology.project)}")
+        some, network = found.setdefault(link.inner[0], {}), subject(link)[1]
+        if any(one.name == network for one in topology.networks):
+            some.update((one.name, one) for one in topology.services if one.network == network and one.vips)
+        elif isinstance(table := observed.get(key), NftTable):
+            from .firewall.services import recovered
+
+            near = _reached(kept, link.path)
+            known = {one.name for one in topology.services}
+            for one in recovered(table.text, network or ""):
+                if one.name not in known and any(_is_in(vip, near) for vip in one.vips):
+                    some[one.name] = one
+    return {sandbox: tuple(some[name] for name in sorted(some)) for sandbox, some in found.items() if some}
+
+
+def _reached(kept: State, path: str) -> list[IPv4Network | IPv6Network]:
+    """Return the prefixes that are reached by a link that stays, the default routes aside."""
+    from ipaddress import ip_interface, ip_network
+
+    own = [one.address for one in kept.values() if isinstance(one, Address) and one.link == path]
+    routes = [ip_network(one.destination) for one in kept.values() if isinstance(one, Route) and one.link == path]
+    return [*(ip_interface(one).network for one in own), *(one for one in routes if one.prefixlen)]
+
+
+def _is_in(address: str, prefixes: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address is in one of the prefixes."""
+    from ipaddress import ip_address
+
+    return any(ip_address(address) in prefix for prefix in prefixes)
 
 
 def _seal(observed: State, kept: State, path: str) -> firewall.Seal | None:

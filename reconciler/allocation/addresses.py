@@ -9,6 +9,7 @@ from ..errors import Problem
 from ..manifest.model import EndpointSpec, Manifest
 from ..resources import HOST
 from . import ipam
+from .parts import own_rooms, parts, room_of
 from .segments import Segment
 from .subnets import Room, config_path
 
@@ -35,7 +36,7 @@ def addresses(
     here = manifest.containers_here
     for container in manifest.containers.values():
         for endpoint in container.endpoints:
-            if container.name in here or networks[endpoint.network].is_shared:
+            if container.name in here or networks[endpoint.network].traits.span:
                 members[endpoint.network].append(endpoint)
     for name, network in networks.items():
         members[name] += host(network)
@@ -48,7 +49,11 @@ def addresses(
         pinned = _pinned(manifest, network, members[name], problems)
         for family in (4, 6):
             able = [one for one in members[name] if one.container != HOST or not one.addresses]
-            dynamic = _dynamic(manifest, network, family, able, pinned[family], problems, vips)
+            dynamic = [
+                found
+                for rooms, some in parts(network, able)
+                for found in _dynamic(manifest, network, family, rooms, some, pinned[family], problems, vips)
+            ]
             for holder, place in (*pinned[family], *dynamic):
                 result[holder, name].append(place)
     return result
@@ -59,7 +64,7 @@ def _holders(manifest: Manifest, networks: Mapping[str, Segment]) -> Iterator[En
     if manifest.services:
         from .services import holders
 
-        yield from holders(manifest, {name: one.traits.span is not None for name, one in networks.items()})
+        yield from holders(manifest, {name: one.is_shared for name, one in networks.items()})
 
 
 def host(network: Segment) -> Iterator[EndpointSpec]:
@@ -84,45 +89,55 @@ def _pinned(
     for endpoint in members if network.traits.addressed else ():
         for address in endpoint.addresses:
             family, value = ipam.address(address)
-            room = network.room_of(family, value)
+            room = room_of(network, endpoint, family, value)
             position = ("containers", endpoint.container, "networks", endpoint.network, f"ipv{family}_address")
             if service := _service(endpoint.container):
                 position = ("services", service, "vip", "", "")
             elif endpoint.container == HOST:
                 position = ("networks", endpoint.network, "driver_opts", "host_access", "")
-            if room is None:
-                subnets = ", ".join(str(room.prefix) for room in network.rooms if room.prefix.family == family)
-                problems.append(
-                    Problem(
-                        manifest.position(*position),
-                        f"{address} is in no subnet of network {endpoint.network} ({subnets or 'it has none'})",
-                        f"give the network the subnet in networks.{endpoint.network}.ipam.config",
-                    )
-                )
-            elif value == room.gateway:
-                problems.append(
-                    Problem(
-                        manifest.position(*position),
-                        f"{address} is the gateway of network {endpoint.network}",
-                        "pin another address, or set the gateway in ipam.config",
-                    )
-                )
-            else:
+            if fault := _fault(network, endpoint, address, room):
+                problems.append(Problem(manifest.position(*position), *fault))
+            elif room:
                 result[family].append((endpoint.container, Placed(room, address)))
     return result
+
+
+def _fault(network: Segment, member: EndpointSpec, address: str, room: Room | None) -> tuple[str, str] | None:
+    """Return what is wrong with a pinned address, and what mends it. `room` is the subnet that it is in."""
+    family, value = ipam.address(address)
+    if room is None:
+        of, mend = f"subnet of network {member.network}", f"give the network the subnet in networks.{member.network}"
+        mend = f"{mend}.ipam.config"
+        rooms: Sequence[Room] = network.rooms
+        if network.is_cut:
+            of, mend = f"part of network {member.network} that host {member.host} has", "pin one in it"
+            rooms = own_rooms(network, member)
+        subnets = ", ".join(str(room.prefix) for room in rooms if room.prefix.family == family)
+        return f"{address} is in no {of} ({subnets or 'it has none'})", mend
+    if value == room.gateway:
+        what = f"{address} is the gateway of network {member.network}"
+        if network.is_cut:
+            return f"{what} on a host that has {room.prefix}", "pin another address"
+        return what, "pin another address, or set the gateway in ipam.config"
+    low, high = room.prefix.usable
+    if network.is_cut and value in room.prefix and not low <= value <= high:
+        what = f"{address} is the first or the last address of {room.prefix}, a host's part of network {member.network}"
+        return what, "pin another address"
+    return None
 
 
 def _dynamic(
     manifest: Manifest,
     network: Segment,
     family: int,
+    all_rooms: Sequence[Room],
     members: Sequence[EndpointSpec],
     pinned: Sequence[tuple[str, Placed]],
     problems: list[Problem],
     vips: Mapping[str, Sequence[tuple[int, int]]],
 ) -> Iterator[tuple[str, Placed]]:
     """Yield an address of the family for each container that has none pinned; exhaustion is a problem."""
-    rooms = [room for room in network.rooms if room.prefix.family == family]
+    rooms = [room for room in all_rooms if room.prefix.family == family]
     if not rooms:
         return
     fixed = {container for container, _ in pinned}

@@ -12,14 +12,14 @@ from .segments import Segment
 class Macs:
     """MACs by endpoint, each given once: where another has the one that is derived, the next.
 
-    Those on networks that all hosts share come first, so that every host derives the same.
+    Those on networks that span hosts come first, so that every host derives the same.
     """
 
     def __init__(self, manifest: Manifest, networks: Mapping[str, Segment]) -> None:
         self._project = manifest.project
         ends = [end for one in manifest.containers.values() for end in one.endpoints]
         self._used = {end.mac_address for end in ends if end.mac_address}
-        shared = {name for name, one in networks.items() if one.is_shared}
+        shared = {name for name, one in networks.items() if one.traits.span}
         self._shared: dict[tuple[str, str], str] = {}
         for end in sorted(ends, key=lambda end: (end.container, end.network)) if shared else ():
             if end.network in shared:

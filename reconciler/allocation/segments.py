@@ -43,14 +43,20 @@ class Segment:
     @property
     def is_shared(self) -> bool:
         """Whether it is one segment on all hosts, so that each must know all its endpoints."""
-        return self.traits.span is not None and not any(room.across for room in self.rooms)
+        return self.traits.span is not None and not self.is_cut
 
-    def room_of(self, family: int, value: int) -> Room | None:
-        """Return the subnet that an address is in."""
-        return next((room for room in self.rooms if room.prefix.family == family and value in room.prefix), None)
+    @property
+    def is_cut(self) -> bool:
+        """Whether each host has its own part of the subnets."""
+        return any(room.across for room in self.rooms)
 
     def held(self, family: int) -> dict[str, list[int]]:
-        """Return the observed addresses of a family by container, HOST being the host itself."""
+        """Return the observed addresses of a family by container, HOST being the host itself.
+
+        None on networks that span hosts: what stands on one host plays no part in what all of them derive.
+        """
+        if self.traits.span:
+            return {}
         present = self.site.present
         addresses = {**present.addresses, HOST: present.host}
         return {container: [one.value for one in held if one.family == family] for container, held in addresses.items()}

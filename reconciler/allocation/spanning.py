@@ -11,6 +11,7 @@ from ..drivers import Traits
 from ..errors import Problem
 from ..host import Facts, HostLink
 from ..manifest.model import Manifest, NetworkSpec
+from ..manifest.words import listed
 from ..naming import digest
 from . import ipam
 from .ipam import Pool, Prefix, Wish
@@ -47,6 +48,35 @@ def shares(manifest: Manifest, spec: NetworkSpec, traits: Traits, whole: Prefix)
     wishes = [Wish(("share", spec.name, host), whole.family, length) for host in hosts]
     cut = ipam.cut(wishes, [Pool(whole, length)], project=manifest.project)
     return dict(zip(hosts, cut, strict=True))
+
+
+def virtual(
+    manifest: Manifest,
+    spec: NetworkSpec,
+    whole: Prefix,
+    shares: Mapping[str, Prefix | None],
+    path: Sequence[str | int],
+    problems: list[Problem],
+) -> Prefix | None:
+    """Return the part of a cut subnet that virtual IPs are taken from, None where there are none, or no room for it.
+
+    It is chosen after the hosts' own, so that services move none of them. Those that pin their addresses need none.
+    """
+    services = [one for one in manifest.services.values() if one.network == spec.name and one.mode == "vip"]
+    hosts = [share for share in shares.values() if share]
+    if not services or not hosts:
+        return None
+    length = hosts[0].length
+    wish = Wish(("services", spec.name), whole.family, length)
+    (part,) = ipam.cut([wish], [Pool(whole, length)], project=manifest.project, pinned=hosts)
+    wanting = [one.name for one in services if not any((":" in vip) == (whole.family == 6) for vip in one.vip)]
+    if part is None and wanting:
+        what = f"subnet {whole} of network {spec.name} has a share for {len(hosts)} hosts, and none for virtual IPs"
+        mend = (
+            f"give it a wider one or a longer host_prefix_ipv{whole.family}, or pin `vip` of {listed(wanting, 'and')}"
+        )
+        problems.append(Problem(manifest.position(*path), what, mend))
+    return part
 
 
 def no_room(manifest: Manifest, spec: NetworkSpec, path: Sequence[str | int], whole: Prefix, left: int) -> Problem:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from ..host import Facts
 from ..manifest.model import HostSpec, Manifest
 from ..networks import Network, Node, Remote
-from .ipam import Prefix, address, prefix
+from .ipam import BITS, Prefix, address, prefix
 from .macs import Macs
 from .segments import Segment
-from .services import host_holder
+from .services import host_holder, service_of
 from .spanning import underlay, vnis
 
 
@@ -47,15 +47,32 @@ def spread(
             nodes=tuple(node for node in nodes if node.name != manifest.here),
             remotes=tuple(remotes.get(name, ())),
             whole=tuple(room.across.destination for room in segments[name].rooms if room.across),
+            virtual=tuple(_virtual(name, segments[name], addresses)),
         )
 
 
 def _node(host: HostSpec, segment: Segment, near: Sequence[Prefix]) -> Node:
     """Return a host with its parts of the network's subnets, where those are cut. `near` are subnets of this host."""
-    cut = (room for room in segment.rooms if room.across)
+    cut = [room.others.get(host.name, room) for room in segment.rooms if room.across]
     family, value = address(host.address)
     is_near = any(one.family == family and value in one for one in near)
-    return Node(host.name, host.address, tuple(room.others.get(host.name, room.subnet) for room in cut), is_near)
+    return Node(host.name, host.address, tuple(room.subnet for room in cut), is_near)
+
+
+def _virtual(name: str, segment: Segment, addresses: Mapping[tuple[str, str], tuple[str, ...]]) -> Iterator[str]:
+    """Yield the prefixes of a network's virtual IPs, where each host has its own part: those that are in none."""
+    if not segment.is_cut:
+        return
+    holders = (some for (holder, on), some in addresses.items() if on == name and service_of(holder))
+    vips = [address(one) for some in holders for one in some]
+    parts = [one.prefix for room in segment.rooms for one in (room, *room.others.values())]
+    apart = [room.virtual.prefix for room in segment.rooms if room.virtual]
+    found: set[Prefix] = set()
+    for family, value in vips:
+        own = Prefix(family, value, BITS[family])
+        if not any(part.covers(own) for part in parts):
+            found.add(next((one for one in apart if one.covers(own)), own))
+    yield from map(str, sorted(found))
 
 
 def _remotes(
@@ -71,7 +88,7 @@ def _remotes(
             continue
         via = manifest.hosts[container.host or ""].address
         for end in container.endpoints:
-            if segments[end.network].is_shared:
+            if segments[end.network].traits.span:
                 known = (*addresses[name, end.network], *end.link_local_ips)
                 result.setdefault(end.network, []).append(Remote(name, macs.of(end), known, via))
     return result

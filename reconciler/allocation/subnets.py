@@ -62,7 +62,8 @@ class Room(NamedTuple):
 
     `entry` is its number in ipam.config, None if it has none. `gateway` is never a container's, even where no route
     goes by it. `dynamic` are the lowest and highest addresses for containers that pin none, but for those `reserved`.
-    Where hosts share a subnet, it is this one's part, `others` are theirs by name, and `across` is the way to them.
+    Where hosts share a subnet, it is this one's part, `others` are theirs by name, and `across` is the way to them;
+    `virtual` is the part that virtual IPs are taken from, where there are some and room for them.
     """
 
     prefix: Prefix
@@ -73,7 +74,8 @@ class Room(NamedTuple):
     reserved: frozenset[int]
     way_out: StaticRoute | None
     across: StaticRoute | None = None
-    others: Mapping[str, Subnet] = MappingProxyType({})
+    others: Mapping[str, Room] = MappingProxyType({})
+    virtual: Room | None = None
 
 
 def rooms(
@@ -288,8 +290,16 @@ def _shared_room(manifest: Manifest, plot: _Plot, whole: Prefix, problems: list[
         return
     rooms = {host: _room(manifest, plot, share, problems) for host, share in cut.items() if share}
     if (here := rooms.pop(manifest.here or "", None)) and here.subnet.gateway:
-        others = {host: room.subnet for host, room in rooms.items()}
-        yield here._replace(across=StaticRoute(str(whole), here.subnet.gateway), others=others)
+        part = spanning.virtual(manifest, spec, whole, cut, config_path(spec.name, plot.entry), problems)
+        across = StaticRoute(str(whole), here.subnet.gateway)
+        yield here._replace(across=across, others=rooms, virtual=part and _virtual_room(plot, part))
+
+
+def _virtual_room(plot: _Plot, part: Prefix) -> Room:
+    """Return the room for virtual IPs in the part of a subnet that is no host's, and has no gateway."""
+    aux = plot.config.aux_addresses.values() if plot.config else ()
+    reserved = frozenset(ipam.address(one)[1] for one in aux)
+    return Room(part, Subnet(str(part)), plot.entry, None, part.usable, reserved, None)
 
 
 def _room(manifest: Manifest, plot: _Plot, prefix: Prefix, problems: list[Problem]) -> Room:

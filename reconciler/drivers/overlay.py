@@ -25,7 +25,7 @@ from ..lowering.bridging import OPTIONS as COMMON
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import vxlan_name
 from ..networks import Network, Node
-from ..resources import HOST, WIREGUARD, Address, FdbEntry, Link, Neighbour, Option, Resource
+from ..resources import HOST, VTEP, WIREGUARD, Address, FdbEntry, Link, Neighbour, Option, Resource
 from . import Complaint, Span, Traits
 
 SUMMARY = "one network on several hosts, in VXLAN packets between them; each host is the gateway of its containers"
@@ -136,7 +136,7 @@ def _bridged(network: Network) -> Iterator[Resource]:
 
 def _routed(network: Network) -> Iterator[Resource | Zone]:
     """Yield the VXLAN link as one that the host routes by: to each other host, for its part of each subnet."""
-    path = f"{network.name}#vtep"
+    path = f"{network.name}{VTEP}"
     link = _vxlan(network, path)
     yield link
     yield replace(

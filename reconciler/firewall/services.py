@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import gcd
 from typing import NamedTuple
 
-from ..networks import Backend, Service
+from ..networks import Backend, Service, ServicePort
 from ..resources import NftTable
 from .text import Part, composed
 
@@ -126,6 +126,27 @@ class Spread(NamedTuple):
     turns: Mapping[str, int]
     ports: tuple[str, ...] = ()
     affinity: bool = False
+
+
+def recovered(text: str, network: str) -> list[Service]:
+    """Return the services in a table's text, as ones of a network, of which it has the same chains again."""
+    return [
+        Service(
+            name,
+            network,
+            spread.vips,
+            tuple(Backend(address, (address,), turns) for address, turns in spread.turns.items()),
+            tuple(ServicePort(int(port), protocol=protocol) for port, protocol in map(_parted, spread.ports)),
+            spread.affinity,
+        )
+        for name, spread in sorted(spreads(text).items())
+        if all(port[0].isdigit() for port in spread.ports)
+    ]
+
+
+def _parted(port: str) -> tuple[str, str]:
+    number, _, protocol = port.partition("/")
+    return number, protocol
 
 
 _CHAIN = re.compile(r"\tchain service_(\S+) {\n(.*?)\n\t}", re.DOTALL)

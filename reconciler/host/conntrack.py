@@ -23,6 +23,10 @@ TIMEOUT = 30.0
 
 _NETLINK_NETFILTER = 12
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_* of nfnetlink_conntrack.h
+_STATISTICS = 1 << 8 | 5
+_ABSENT = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+"""How nfnetlink answers for what it has no subsystem for."""
+
 _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
 _ORIGINAL, _REPLY, _ID, _ZONE = 1, 2, 12, 18  # CTA_*
@@ -81,7 +85,7 @@ def flows(ports: frozenset[int] | None = None) -> Iterator[Flow]:
                         return
                     if kind == _ERROR:
                         number = -struct.unpack_from("=i", body)[0]
-                        if number in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
+                        if number in _ABSENT:
                             return  # there is no nf_conntrack_netlink: flows end by their timeouts
                         raise _failed(number)
                     if flow := _flow(body, wanted):
@@ -90,6 +94,15 @@ def flows(ports: frozenset[int] | None = None) -> Iterator[Flow]:
         raise OperationFailed("the kernel does not tell of connections", errno.ETIMEDOUT) from late
     except OSError as failure:
         raise _failed(failure.errno or 0) from failure
+
+
+def can_forget() -> bool:
+    """Whether the kernel can be told to forget connections: it has nf_conntrack_netlink, which it loads when asked."""
+    try:
+        with _opened() as door:
+            return _ask(door, _STATISTICS, 0, 0, b"") not in _ABSENT
+    except OSError:
+        return True  # that is not known
 
 
 def _opened() -> socket.socket:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..doctor import CAPABILITIES, KINDS, Examination
 from ..errors import HostLacks, NetapplyError, OperationFailed
-from . import Host, Scope, coexistence, nft, sysctl
+from . import Host, Scope, coexistence, conntrack, nft, sysctl
 
 TIMEOUT = 10
 """Seconds that a program may take to say its version."""
@@ -42,6 +42,7 @@ def examine(host: Host) -> Examination:
         tables=list(_tables()),
         filters=host.filters(),
         facts=facts,
+        forgets=conntrack.can_forget(),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from .. import firewall
 from ..firewall.ports import publishing
 from ..networks import Topology
-from ..resources import HOST, Address, Link, Resource, State, subject
+from ..resources import HOST, VTEP, Address, Link, Resource, State, subject
 
 ROUTE_LOCALNET = "ipv4.conf.route_localnet"
 """Lets packets from 127.0.0.1 leave by a link, and their answers come in by it; the table drops what else would."""
@@ -73,7 +73,7 @@ def reachable(topology: Topology, resources: Iterable[Resource]) -> Iterator[Res
         for endpoint in network.endpoints
         if any(address.partition("/")[0] in targets for address in endpoint.addresses)
     }
-    near = set(_networks(topology))
+    near = set(_ways(topology))
     for one in resources:
         if isinstance(one, Link) and one.path in ends and "hairpin" in one.port:
             yield replace(one, port={**one.port, "hairpin": True})
@@ -83,8 +83,8 @@ def reachable(topology: Topology, resources: Iterable[Resource]) -> Iterator[Res
             yield one
 
 
-def _networks(topology: Topology) -> Iterator[str]:
-    """Yield the networks that have targets with IPv4 addresses."""
+def _ways(topology: Topology) -> Iterator[str]:
+    """Yield the paths of the links by which the host reaches targets with IPv4 addresses, on this host and others."""
     from ipaddress import ip_address, ip_network
 
     addresses = {target.address for one in topology.publications for target in one.targets if one.family == 4}
@@ -93,3 +93,6 @@ def _networks(topology: Topology) -> Iterator[str]:
         prefixes = [ip_network(one.cidr) for one in network.subnets if one.family == 4]
         if any(address in prefix for prefix in prefixes for address in targets):
             yield network.name
+        shares = [ip_network(one.cidr) for node in network.nodes for one in node.subnets if one.family == 4]
+        if any(address in share for share in shares for address in targets):
+            yield f"{network.name}{VTEP}"

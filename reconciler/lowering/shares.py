@@ -76,9 +76,11 @@ def ways(network: Network, path: str) -> Iterator[Resource]:
     """Yield the ways to the other hosts' shares, by the VXLAN link with that path or straight by their addresses."""
     for subnet in network.node.subnets if network.node else ():
         yield Address(path, f"{subnet.gateway}/{32 if subnet.family == 4 else 128}")
+    for prefix in network.virtual:  # nobody is there: the way says by which address this host is a client
+        yield Route(HOST, prefix, None, path, DEFAULT_METRIC[6 if ":" in prefix else 4])
     for node in network.nodes:
         mac = vtep_mac(network, node)
-        far = [subnet for subnet in node.subnets if not _is_direct(network, node, subnet)]
+        far = [subnet for subnet in node.subnets if not is_direct(network, node, subnet)]
         if far:
             yield FdbEntry(path, mac, node.address, bridged=False)
         for subnet in node.subnets:
@@ -101,7 +103,8 @@ def vtep_mac(network: Network, node: Node) -> str:
     return mac_address(network.project, f"{network.name}#vxlan#{node.name}")
 
 
-def _is_direct(network: Network, node: Node, subnet: Subnet) -> bool:
+def is_direct(network: Network, node: Node, subnet: Subnet) -> bool:
+    """Whether packets for another host's share of a subnet go there as they are."""
     return bool(network.options.get("direct_routing")) and node.near and _same_family(node, subnet)
 
 

@@ -9,7 +9,7 @@ from ..drivers import Traits
 from ..lowering import publishing
 from ..lowering.ports import ROUTE_LOCALNET
 from ..lowering.uppers import HOST_SETTINGS
-from ..resources import ALIAS, VLANS
+from ..resources import ALIAS, VLANS, VTEP
 from .model import ContainerSpec, Manifest, NetworkSpec, PortSpec
 from .rules import Finding, Path, Subject
 from .rules_containers import MAX_ALIAS
@@ -68,6 +68,8 @@ def _too_long(
         mark = f"{ALIAS}{manifest.project}/{spec.name}"
         if networks[spec.name][1].wants_parent:
             settings, mark = [*HOST_SETTINGS, ROUTE_LOCALNET], f"{mark}#host"
+        if networks[spec.name][1].span and spec.driver_opts.get("mode") == "l3":
+            mark += VTEP
         if uplink := spec.driver_opts.get("uplink"):
             tags.append(f"uplink-down={uplink}")
         if spec.driver_opts.get("vlan_filtering"):

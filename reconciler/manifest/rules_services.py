@@ -38,9 +38,6 @@ def _network(service: ServiceSpec, subject: Subject) -> Iterator[Finding]:
     if not subject.driver.TRAITS.addressed:
         what = f"network {spec.name} (driver {driver}) gives containers no addresses, and services need some"
         yield Finding(path, what, "use a network with subnets, such as one of driver bridge")
-    elif spec.driver_opts.get("mode") == "l3" and subject.driver.TRAITS.span:
-        what = f"in mode l3 hosts do not know the containers of network {spec.name} on other hosts"
-        yield Finding(path, what, "use mode l2")
     elif spec.driver_opts.get("icc") is False:
         what = f"containers on network {spec.name} do not reach each other, so no service either"
         yield Finding(path, what, "remove icc: false, or put the service on another network")

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 
 from ..errors import ManifestError, NetapplyError, Position, Refused, RollbackFailed
+from ..naming import digest
 from ..plan import Change, Create, Delete, Update
-from ..resources import Resource, State, subject, value_of
+from ..resources import HOST, NftTable, Resource, State, subject, value_of
 from ..safety import is_disruptive
 from ..wire import Json as Json
 from ..wire import plain
@@ -26,12 +27,16 @@ def text(value: Json) -> str:
 
 def plan(content: Content) -> Json:
     """Return a plan, applied or not (`applied`, and then `seconds`)."""
+    texts: dict[str, Json] = {}
+    changes: list[Json] = [_change(change, content, texts) for change in content.plan.changes]
     return {
         "format_version": FORMAT_VERSION,
         "project": content.project,
         "applied": content.seconds is not None,
         "seconds": None if content.seconds is None else round(content.seconds, 3),
-        "changes": [_change(change, content) for change in content.plan.changes],
+        "changes": changes,
+        "texts": texts,
+        "services": _services(content) if texts else [],
         "ports": [one for change in content.plan.changes for one in publishing.changed(change)],
         "notes": list(content.plan.notes),
         "pending": {name: content.pending[name] for name in sorted(content.pending)},
@@ -40,11 +45,31 @@ def plan(content: Content) -> Json:
     }
 
 
+def _services(content: Content) -> Json:
+    from . import services
+
+    return services.changed(content.plan.changes)
+
+
 def _counts(counts: Counts) -> dict[str, Json]:
     return dict(counts._asdict())
 
 
-def _change(change: Change, content: Content) -> Json:
+def _told(one: Resource | None, texts: dict[str, Json]) -> Json:
+    """Return a resource as JSON; the text of a sandbox's table, the same in many, is in `texts` by its digest."""
+    value = plain(one)
+    if isinstance(one, NftTable) and one.sandbox != HOST and isinstance(value, dict):
+        return {**value, "text": _by_digest(one.text, texts)}
+    return value
+
+
+def _by_digest(text: str, texts: dict[str, Json]) -> Json:
+    found = digest(text).hex()[:16]
+    texts.setdefault(found, text)
+    return {"digest": found}
+
+
+def _change(change: Change, content: Content, texts: dict[str, Json]) -> Json:
     before: Resource | None = None if isinstance(change, Create) else change.before
     after: Resource | None = None if isinstance(change, Delete) else change.after
     container, network = subject(resource_of(change))
@@ -60,27 +85,34 @@ def _change(change: Change, content: Content) -> Json:
         "reason": None if isinstance(change, Update) else change.reason or None,
         "disruptive": is_disruptive(change),
         "source": _position(place) if place else None,
-        "changed": _changed(change.before, change.after, change.fields) if isinstance(change, Update) else {},
-        "before": plain(before),
-        "after": plain(after),
+        "changed": _changed(change.before, change.after, change.fields, texts) if isinstance(change, Update) else {},
+        "before": _told(before, texts),
+        "after": _told(after, texts),
     }
 
 
-def _changed(before: Resource, after: Resource, names: Iterable[str]) -> Json:
-    return {name: {"before": plain(value_of(before, name)), "after": plain(value_of(after, name))} for name in names}
+def _changed(before: Resource, after: Resource, names: Iterable[str], texts: dict[str, Json]) -> Json:
+    def told(one: Resource, name: str) -> Json:
+        if name == "text" and isinstance(one, NftTable) and one.sandbox != HOST:
+            return _by_digest(one.text, texts)
+        return plain(value_of(one, name))
+
+    return {name: {"before": told(before, name), "after": told(after, name)} for name in names}
 
 
 def status(project: str, observed: State, content: Content | None) -> Json:
     """Return what there is of a project. `drift` are the changes that would mend it, null without a manifest."""
-    drift: Json = None if content is None else [_change(change, content) for change in content.plan.changes]
+    texts: dict[str, Json] = {}
+    drift: Json = None if content is None else [_change(change, content, texts) for change in content.plan.changes]
     ports = [one for resource in observed.values() for one in publishing.of(resource)]
     resources: list[Json] = [
-        {"kind": key.kind, "key": key.name, "value": plain(observed[key])} for key in sorted(observed)
+        {"kind": key.kind, "key": key.name, "value": _told(observed[key], texts)} for key in sorted(observed)
     ]
     return {
         "format_version": FORMAT_VERSION,
         "project": project,
         "resources": resources,
+        "texts": texts,
         "ports": publishing.as_json(ports),
         "drift": drift,
     }

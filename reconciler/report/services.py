@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from ..firewall.services import Spread, spreads
 from ..plan import Change, Create, Delete, Update
 from ..resources import HOST, NFT, Address, Link, NftTable, Resource, State, subject
+from ..wire import Json
 from .entries import Entry, resource_of
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -98,6 +99,40 @@ def _turns(service: Spread, names: Mapping[str, str]) -> str:
     for address, turns in service.turns.items():
         found.setdefault(names.get(address, address), turns)
     return ", ".join(f"{name} ×{turns}" if turns > 1 else name for name, turns in found.items()) or "nobody"
+
+
+def changed(changes: Iterable[Change]) -> list[Json]:
+    """Return what becomes of services, as JSON: each once for all containers whose tables say the same of it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        resource = resource_of(change)
+        if isinstance(resource, NftTable) and resource.sandbox != HOST:
+            texts = (_text(None if isinstance(change, Create) else change.before), _text(_after(change)))
+            found.setdefault(texts, []).append(resource.sandbox)
+    told: dict[str, tuple[str, Spread | None, Spread | None, list[str]]] = {}
+    for texts, sandboxes in found.items():
+        old, new = map(spreads, texts)
+        for name in sorted({*old, *new}):
+            before, after = old.get(name), new.get(name)
+            if before != after:
+                told.setdefault(str((name, before, after)), (name, before, after, []))[3].extend(sandboxes)
+    return [
+        {
+            "action": "add" if before is None else "remove" if after is None else "change",
+            "service": name,
+            "before": _as_json(before),
+            "after": _as_json(after),
+            "containers": sorted(sandboxes),
+        }
+        for name, before, after, sandboxes in told.values()
+    ]
+
+
+def _as_json(spread: Spread | None) -> Json:
+    if spread is None:
+        return None
+    turns: dict[str, Json] = dict(spread.turns)
+    return {"vips": list(spread.vips), "ports": list(spread.ports), "turns": turns, "affinity": spread.affinity}
 
 
 def holders(observed: State) -> dict[str, str]:

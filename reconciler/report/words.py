@@ -12,6 +12,7 @@ from ..resources import (
     SHAPED,
     UPLINK,
     VLANS,
+    VTEP,
     Accepts,
     Address,
     BridgeVlan,
@@ -443,7 +444,8 @@ def _destination(route: Route) -> str:
 
 
 def _way(route: Route) -> str:
-    words = [route.type] if route.type != "unicast" else [f"via {route.via}" if route.via else "on the link"]
+    on_link = "to virtual IPs" if (route.link or "").endswith(VTEP) else "on the link"  # nobody else is there
+    words = [route.type] if route.type != "unicast" else [f"via {route.via}" if route.via else on_link]
     if route.metric not in (0, 1024):
         words.append(f"metric {route.metric}")
     return " ".join(words)

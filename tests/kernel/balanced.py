@@ -43,6 +43,7 @@ class Servers:
                 sender.send(b"hello")
             ready, _, _ = select.select(list(self.listeners.values()), [], [], PATIENCE)
             if not ready:
+                sender.close()
                 return None
             name = next(name for name, one in self.listeners.items() if one is ready[0])
             peer = self._answer(ready[0], name)

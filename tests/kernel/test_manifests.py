@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Host, add_host, cluster
-from tests.dns import ask
+from tests.dns import Upstream, ask
 from tests.kernel import test_ports as ports_tests
 from tests.machine import Machine
 
@@ -141,6 +141,21 @@ def hosts(host: Machine) -> None:
         add_host(host, f"node-{number - 10}", number)
 
 
+def hosts_and_a_visitor(host: Machine) -> None:
+    """Make the same hosts, and beside them on the bridge somebody who is none."""
+    hosts(host)
+    host.run("ip addr add 2001:db8:2::11/64 dev lan nodad")
+    host.netns("visitor")
+    host.run("ip link add port-visitor type veth peer name eth0 netns visitor")
+    host.run("ip link set port-visitor master lan up addrgenmode none")
+    host.run("ip link set eth0 up", netns="visitor")
+    for address in (f"{VISITOR[4]}/24", f"{VISITOR[6]}/64 nodad"):
+        host.run(f"ip addr add {address} dev eth0", netns="visitor")
+
+
+VISITOR = {4: "192.0.2.99", 6: "2001:db8:2::99"}
+
+
 def keys(host: Machine) -> None:
     """Make one host more on a bridge, and be the first one. Both have the private keys of RFC 7748, 6.1."""
     cluster(host, ())
@@ -202,8 +217,10 @@ PREPARE: dict[str, Act] = {
     "macvlan-vlan": trunk,
     "macvlan-bridge": lan("192.168.28.1/24", "fd00:28::1/64"),
     "macvlan-private": lan("192.168.29.1/24"),
+    "macvlan-names": lan("192.168.45.1/24", "fd00:45::1/64"),
     "macvlan-passthru": lan("192.168.30.1/24"),
     "overlay-encrypted": keys,
+    "overlay-ingress": hosts_and_a_visitor,
     "overlay-three-hosts": hosts,
     "process": app,
     "variables": site,
@@ -323,6 +340,18 @@ def macvlan_bridge(host: Machine) -> None:
 def macvlan_private(host: Machine) -> None:
     reach(host, ("red", "192.168.29.1"), ("blue", "192.168.29.1"))
     unreached(host, ("red", "192.168.29.20"))
+
+
+def macvlan_names(host: Machine) -> None:
+    reach(host, ("camera", "192.168.45.66"), ("recorder", "fd00:45::1"))
+    for tcp in (False, True):
+        assert ask("camera", "127.0.0.11", "archive", tcp=tcp).values == ("192.168.45.66",)
+        assert ask("recorder", "127.0.0.11", "camera.lan", "AAAA", tcp=tcp).values == ("fd00:45::65",)
+    with Upstream(host, "lan", "192.168.45.1"):
+        assert ask("camera", "127.0.0.11", "www.example.com").values == ("192.0.2.99",)
+    assert "search shop.example" in host.run("ip netns exec recorder cat /etc/resolv.conf").stdout
+    assert host.run("ip netns exec recorder getent ahostsv4 names").stdout.startswith("192.168.45.53")
+    assert not Path("/etc/netns/names").exists()
 
 
 def host_access(host: Machine) -> None:
@@ -465,6 +494,32 @@ def overlay(host: Machine) -> None:
         assert api.spread("outside", "203.0.113.1", 8080, 4) == dict.fromkeys(serving, 2)
 
 
+def ingress(host: Machine) -> None:
+    others = [Host(host, "", 0, one.pid) for one in host.processes if one.args[0] == "unshare"]  # type: ignore[index]
+    for one in others:
+        one.netapply(ROOT / "overlay-ingress.yaml")
+    votes = [one.container(name) for name in ("vote-1", "vote-2") for one in others if name in one.containers()]
+    redis = ["redis-1", *(one.container("redis-2") for one in others if "redis-2" in one.containers())]
+    for family, nodes in ((4, "192.0.2.1{}"), (6, "2001:db8:2::1{}")):
+        with servers(host, votes, 80, ipv6=family == 6) as vote:
+            assert host.ping("visitor", nodes.format(1))
+            by_none = [vote.connect("visitor", nodes.format(1), 8080) for _ in range(4)]
+            assert sorted(one[0] for one in by_none if one) == sorted(votes * 2)
+            assert not {VISITOR[family]} & {one and one[1] for one in by_none}
+            for number, own in ((2, votes[0]), (3, votes[1])):
+                assert vote.connect("visitor", nodes.format(number), 8080) == (own, VISITOR[family])
+    for one in others:
+        if "vote-1" in one.containers():
+            resolv = one.run(["cat", "/etc/netns/vote-1/resolv.conf"]).stdout
+            server = resolv.partition("nameserver ")[2].split()[0]
+            (vip,) = ask(votes[0], server, "redis").values
+            (far,) = ask(votes[0], server, "redis-2").values
+            with servers(host, redis, 6379) as queue:
+                found = {queue.connect(votes[0], vip, 6379) for _ in range(4)}
+                assert found == {(where, one.address("vote-1", start="10.59.")) for where in redis}
+                assert queue.connect(votes[0], far, 6379) == (redis[1], one.address("vote-1", start="10.59."))
+
+
 def encrypted(host: Machine) -> None:
     (other,) = (Host(host, "", 0, one.pid) for one in host.processes if one.args[0] == "unshare")  # type: ignore[index]
     other.netapply(ROOT / "overlay-encrypted.yaml")
@@ -513,9 +568,11 @@ CHECK: dict[str, Act] = {
     "macvlan-bridge": macvlan_bridge,
     "macvlan-passthru": lambda host: reach(host, ("firewall", "192.168.30.1")),
     "macvlan-private": macvlan_private,
+    "macvlan-names": macvlan_names,
     "minimal": pair,
     "mtu": mtu,
     "overlay-encrypted": encrypted,
+    "overlay-ingress": ingress,
     "overlay-three-hosts": overlay,
     "pinned": pinned,
     "process": process,

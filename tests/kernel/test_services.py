@@ -411,6 +411,23 @@ def test_containers_in_one_namespace_have_one_table_for_the_services_of_both(hos
     assert table(host, "pod") == ""
 
 
+def test_without_pruning_a_container_that_left_a_namespace_to_others_reaches_its_services_still(host: Machine) -> None:
+    host.netns("pod")
+    back = "networks:\n  back: {ipam: {config: [{subnet: 10.21.0.0/24}]}}\n"
+    leaving = "  pod: {sandbox: {netns: pod, create: false}, networks: [front]}\n"
+    staying = f"  web: {{sandbox: {{pid: {process_in(host, 'pod')}}}, networks: [back]}}\n"
+    manifest = SHOP.replace("networks:\n", back, 1).replace("containers:\n", f"containers:\n{leaving}{staying}", 1)
+    host.netapply("-", stdin=manifest)
+    before = table(host, "pod")
+    host.netapply("-", "--no-prune", stdin=manifest.replace(leaving, ""))
+    assert table(host, "pod") == before
+    with servers(host, BACKENDS, 8000) as api:
+        assert api.spread("pod", VIP[4], 8000, 3) == dict.fromkeys(BACKENDS, 1)
+    assert "nothing to do" in host.netapply("plan", "-", "--no-prune", stdin=manifest.replace(leaving, "")).stdout
+    host.netapply("-", stdin=manifest.replace(leaving, ""))
+    assert table(host, "pod") == ""
+
+
 def process_in(host: Machine, netns: str) -> int:
     """Start a process in a namespace and return its PID."""
     with inside(netns):

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 _POOLS = [
     {"base": "10.128.0.0/16", "size": 24},
-    {"base": "10.129.0.0/16", "size": 28},
+    {"base": "10.129.0.0/16", "size": overlays.SMALL},
     {"base": "fd12:34::/48", "size": 64},
 ]
 
@@ -246,7 +246,7 @@ def _endpoint(number: int, place: int, name: str) -> st.SearchStrategy[Document]
             "driver_opts": bridges.endpoint_vlans,
             "bandwidth": shaping.bandwidth,
             "aliases": naming.aliases,
-            "link_local_ips": st.sampled_from([[f"169.254.7.{ours}"], [f"fe80::{ours}"]]),
+            "link_local_ips": st.sampled_from([[f"169.254.7{number}.{ours}"], [f"fe80::{number}:{ours}"]]),
             "sysctls": st.fixed_dictionaries(
                 {}, optional={"net.ipv4.conf.IFNAME.rp_filter": values, "net.ipv6.conf.IFNAME.accept_ra": values}
             ),

@@ -16,6 +16,9 @@ HERE = "192.0.2.10"
 
 Document = dict[str, Any]
 
+SMALL = 28
+"""The size of a pool's subnets that are too small to be cut for hosts."""
+
 PRIVATE = {"/run/first.key": b"\1" * 32, "/run/second.key": b"\2" * 32}
 """The private keys that the hosts in tests have in files."""
 
@@ -99,6 +102,9 @@ def settle(document: Document) -> None:
         opts = network["driver_opts"]
         if opts.get("encrypted"):
             opts.pop("direct_routing", None)
+        small = any(pool["size"] == SMALL for pool in document.get("default_address_pools", ()))
+        if small and not any("." in one["subnet"] for one in network.get("ipam", {}).get("config", [])):
+            opts.pop("mode", None)
         if opts.get("mode") == "l3":
             _settle_l3(document, name)
         else:

@@ -51,12 +51,8 @@ def settle(document: Document) -> None:
         options = network.get("driver_opts", {})
         near = [one for one, its in document["containers"].items() if service["network"] in its["networks"]]
         texts = [one for one in service["containers"] if _meant(one, near)]
-        closed = (
-            network["driver"] in ("none", "host", "cni", "docker-plugin")
-            or options.get("mode") == "l3"
-            or options.get("icc") is False
-        )
-        if closed and not (options.get("mode") == "l3" and network["driver"] == "ipvlan"):
+        closed = network["driver"] in ("none", "host", "cni", "docker-plugin") or options.get("icc") is False
+        if closed:
             del document["services"][name]
             continue
         if not texts:

@@ -117,10 +117,9 @@ def test_containers_that_may_not_talk_may_not_talk_across() -> None:
     assert link(shop("icc: false"), "one", "front#vxlan").port["isolated"] is True
 
 
-def test_a_routing_host_knows_hosts_and_not_their_containers() -> None:
+def test_a_routing_host_tells_the_kernel_of_hosts_and_not_of_their_containers() -> None:
     manifest = shop("mode: l3", "ipam: {config: [{subnet: 10.50.0.0/16}]}")
     front = network(manifest, "one")
-    assert front.remotes == ()
     routes = [one for one in desired(manifest, "one", Route) if one.sandbox == ""]
     assert {(one.destination, one.via, one.link, one.onlink) for one in routes} == {
         (node.subnets[0].cidr, node.subnets[0].gateway, "front#vtep", True) for node in front.nodes
@@ -129,6 +128,33 @@ def test_a_routing_host_knows_hosts_and_not_their_containers() -> None:
     assert {one.mac for one in desired(manifest, "one", FdbEntry)} == set(known.values())
     assert known.keys() == {node.subnets[0].gateway for node in front.nodes}
     assert link(manifest, "one", "front#vtep").master is None
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_a_host_knows_the_addresses_that_containers_give_themselves_on_others(mode: str) -> None:
+    manifest = shop(f"mode: {mode}")
+    told = {one.container: one.addresses for one in network(manifest, "one").remotes}
+    own = {end.container: end.addresses for here in ("two", "three") for end in network(manifest, here).endpoints}
+    assert told == {name: tuple(one.partition("/")[0] for one in some) for name, some in own.items()}
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_what_a_container_had_on_its_host_plays_no_part_since_the_others_can_not_know(mode: str) -> None:
+    manifest = shop(f"mode: {mode}")
+    (before,) = network(manifest, "one").endpoints
+    web = manifest.containers["web"]
+    pinned = replace(web, endpoints=(replace(web.endpoints[0], addresses=(in_part(before.addresses[0]),)),))
+    host = host_at(IPV4["one"])
+    here = engine.Options(here="one")
+    engine.converge(replace(manifest, containers={**manifest.containers, "web": pinned}), host, here)
+    (after,) = engine.plan(manifest, host, here).topology.networks[0].endpoints
+    assert after.addresses == before.addresses
+
+
+def in_part(address: str) -> str:
+    """Return another address close by, that is neither the first nor the last of 16."""
+    start, _, last = address.partition("/")[0].rpartition(".")
+    return f"{start}.{int(last) + 1 if int(last) % 16 < 14 else int(last) - 1}"
 
 
 def test_a_host_takes_packets_at_the_mac_that_the_others_send_to() -> None:
@@ -191,7 +217,9 @@ def test_hosts_on_one_link_are_reached_as_they_are_where_that_is_asked_for() -> 
 
 @given(document=documents(), seed=st.integers(0, 5))
 def test_every_host_derives_the_same_of_every_network_and_endpoint(document: Document, seed: int) -> None:
-    manifest = of(document if "hosts" in document else spanning(document, ipv6=bool(seed % 2)))
+    manifest = of(
+        document if "hosts" in document else spanning(document, ipv6=bool(seed % 2), mode=f"l{2 + seed // 3}")
+    )
     seen: dict[tuple[str, str], set[object]] = {}
     for name, one in manifest.hosts.items():
         host = busy_host(one.address, seed)
@@ -202,10 +230,15 @@ def test_every_host_derives_the_same_of_every_network_and_endpoint(document: Doc
         for network in topology.networks:
             for key, found in derived(network):
                 seen.setdefault(key, set()).add(found)
+        for service in topology.services:
+            if any(network.node and network.name == service.network for network in topology.networks):
+                seen.setdefault(("service", service.name), set()).add(service.vips)
+                for backend in service.backends:  # of those that do not run their own host alone knows it
+                    seen.setdefault((service.name, backend.container), set()).add(backend._replace(here=True))
     assert {key: found for key, found in seen.items() if len(found) != 1} == {}
 
 
-def spanning(document: Document, ipv6: bool) -> Document:
+def spanning(document: Document, ipv6: bool, mode: str) -> Document:
     """Return a document with hosts, and a network on all of them that all its containers are on."""
     containers = {}
     for number, (name, one) in enumerate(document["containers"].items()):
@@ -215,8 +248,15 @@ def spanning(document: Document, ipv6: bool) -> Document:
     return {
         **document,
         "hosts": {name: {"address": address} for name, address in IPV4.items()},
-        "networks": {**document["networks"], "span": {"driver": "overlay", "enable_ipv6": ipv6}},
+        "networks": {
+            **document["networks"],
+            "span": {"driver": "overlay", "enable_ipv6": ipv6, "driver_opts": {"mode": mode}},
+        },
         "containers": containers,
+        "services": {
+            **document.get("services", {}),
+            **({"all": {"network": "span", "containers": ["*"]}} if containers else {}),
+        },
     }
 
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from json import loads
+from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from reconciler import engine
 from reconciler.errors import ManifestError
 from reconciler.firewall.services import balancing, spreads, table
 from reconciler.host import marks
 from reconciler.host.fake import FakeHost
+from reconciler.host.fake_links import Space
 from reconciler.lowering.services import names
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.networks import Backend, Publication, Service, ServicePort, Target, Topology
 from reconciler.pin import pin
-from reconciler.report import text
+from reconciler.report import json, text
 from reconciler.report.content import Content
 from reconciler.report.entries import fold
 from reconciler.report.terminal import View
 from reconciler.report.words import details, title
 from reconciler.resources import NFT, Link, NftTable, State
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "plan.schema.json"
 
 SHOP = """\
 project: shop
@@ -271,6 +279,42 @@ def test_a_service_in_one_container_too_few_is_said_to_be_missing_there() -> Non
     ]
 
 
+def plan_as_json(before: str | None, after: str) -> Any:
+    host = FakeHost()
+    engine.converge(manifest(*([before] if before else [])), host)
+    proposal = engine.plan(manifest(after), host)
+    printed = loads(json.text(json.plan(Content("shop", proposal.plan))))
+    Draft202012Validator(loads(SCHEMA.read_text())).validate(printed)
+    for change in printed["changes"]:
+        if change["kind"] == "nft" and change["container"]:
+            texts = [change[side]["text"] for side in ("before", "after") if change[side]]
+            assert all(printed["texts"][one["digest"]].startswith("table inet") for one in texts)
+    return printed
+
+
+def test_a_plan_as_json_has_the_text_of_containers_tables_once_and_each_service_once() -> None:
+    printed = plan_as_json(None, API)
+    assert len(printed["texts"]) == 1
+    turns = {"10.20.0.11": 1, "10.20.0.12": 1, "fd00:20::11": 1, "fd00:20::12": 1}
+    after = {"vips": ["10.20.0.5", "fd00:20::5"], "ports": [], "turns": turns, "affinity": False}
+    (service,) = printed["services"]
+    assert (service["action"], service["service"], service["before"]) == ("add", "api", None)
+    assert (service["after"], service["containers"]) == (after, ["client", "web-1", "web-2"])
+
+
+def test_a_service_that_changes_is_told_as_json_with_what_it_was() -> None:
+    printed = plan_as_json(API, API.replace("['web-*']", "[web-2], ports: [80]"))
+    assert len(printed["texts"]) == 2
+    (service,) = printed["services"]
+    assert (service["action"], list(service["before"]["turns"]), list(service["after"]["turns"])) == (
+        "change",
+        ["10.20.0.11", "10.20.0.12", "fd00:20::11", "fd00:20::12"],
+        ["10.20.0.12", "fd00:20::12"],
+    )
+    assert service["after"]["ports"] == ["80/tcp"]
+    assert plan_as_json(API, API)["services"] == []
+
+
 def test_without_pruning_a_container_that_is_no_more_in_the_manifest_keeps_its_table() -> None:
     host = FakeHost()
     engine.converge(manifest(API), host)
@@ -281,6 +325,91 @@ def test_without_pruning_a_container_that_is_no_more_in_the_manifest_keeps_its_t
     assert not engine.plan(less, host, engine.Options(prune=False)).plan
     engine.converge(less, host, engine.Options(force=True))
     assert "client" not in host.kernel.names
+
+
+POD = """\
+project: shop
+networks:
+  front: {ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}}
+  back: {ipam: {config: [{subnet: 10.21.0.0/24}]}}
+containers:
+  api: {sandbox: {netns: pod, create: false}, networks: [front]}
+  web: {sandbox: {pid: 4242}, networks: [back]}
+  one: {networks: [front]}
+  two: {networks: [front, back]}
+services:
+  pay: {network: front, containers: [one, two], weights: {two: 3}, ports: [80, 53/udp]}
+  log: {network: back, containers: [two], affinity: client}
+"""
+API_OUT = ("  api: {sandbox: {netns: pod, create: false}, networks: [front]}\n", "")
+FRONT_OUT = (
+    ('  front: {ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}}\n', ""),
+    ("  one: {networks: [front]}\n", ""),
+    ("networks: [front, back]", "networks: [back]"),
+    ("  pay: {network: front, containers: [one, two], weights: {two: 3}, ports: [80, 53/udp]}\n", ""),
+)
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        (API_OUT,),
+        (("networks: [front]}\n  web", "networks: []}\n  web"),),
+        (("  web: {sandbox: {pid: 4242}, networks: [back]}\n", ""),),
+        (API_OUT, ("{pid: 4242}, networks: [back]", "{pid: 4242}, networks: []")),
+        (API_OUT, *FRONT_OUT),
+    ],
+    ids=["a container", "a network of one", "the other container", "all there is", "a container and its network"],
+)
+def test_without_pruning_what_stays_in_a_namespace_with_others_keeps_its_services(edits: Sequence[Edit]) -> None:
+    host, space = host_with_pod()
+    engine.converge(pod(), host)
+    before = [dict(spreads(text)) for text in texts(space)]
+    assert [sorted(one) for one in before] == [["log", "pay"]]
+    keeping = engine.Options(prune=False)
+    engine.converge(pod(*edits), host, keeping)
+    assert [dict(spreads(text)) for text in texts(space)] == before
+    assert not engine.plan(pod(*edits), host, keeping).plan
+    engine.converge(pod(*edits), host, engine.Options(force=True))
+    assert [dict(spreads(text)) for text in texts(space)] != before
+
+
+def test_without_pruning_what_stays_follows_its_services_where_the_manifest_has_them() -> None:
+    host, space = host_with_pod()
+    engine.converge(pod(), host)
+    edits = (API_OUT, ("containers: [one, two], weights: {two: 3}", "containers: [one]"))
+    engine.converge(pod(*edits), host, engine.Options(prune=False))
+    assert [len(spreads(text)["pay"].turns) for text in texts(space)] == [2]
+    without = (
+        API_OUT,
+        ("  pay: {network: front, containers: [one, two], weights: {two: 3}, ports: [80, 53/udp]}\n", ""),
+    )
+    engine.converge(pod(*without), host, engine.Options(prune=False))
+    assert [sorted(spreads(text)) for text in texts(space)] == [["log"]]
+
+
+Edit = tuple[str, str]
+
+
+def pod(*edits: Edit) -> Manifest:
+    text_ = POD
+    for old, new in edits:
+        assert old in text_
+        text_ = text_.replace(old, new)
+    return load(["-"], {}, io.StringIO(text_))
+
+
+def host_with_pod() -> tuple[FakeHost, Space]:
+    """Return a host and a namespace that both `api` and `web` are in."""
+    host = FakeHost()
+    space = host.kernel.space()
+    host.kernel.bind("pod", space)
+    host.kernel.pids[4242] = space
+    return host, space
+
+
+def texts(space: Space) -> list[str]:
+    return list(space.tables.values())
 
 
 def test_an_address_of_its_own_is_for_hosts_of_networks_with_services_alone() -> None:

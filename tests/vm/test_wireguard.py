@@ -21,13 +21,15 @@ from pyroute2 import WireGuard  # type: ignore[import-untyped]
 
 from reconciler import engine
 from reconciler.errors import ApplyFailed, HostLacks
+from reconciler.firewall.services import virtual_ips
 from reconciler.host import keyfiles
 from reconciler.host.linux import LinuxHost
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.x25519 import public_key
-from tests.cluster import Host, cluster
+from tests.cluster import WORLD_IPV4, WORLD_IPV6, Host, cluster
 from tests.isolation import inside
+from tests.kernel.balanced import servers
 from tests.kernel.test_killed import kill, run_in_a_child
 from tests.kernel.test_rollback import FAILURES, OPTIONS, Counting, raising
 from tests.machine import PATIENCE, Machine
@@ -203,6 +205,36 @@ def test_containers_reach_each_other_and_only_wireguard_is_on_the_wire(
             assert "nothing to do" in one.netapply(file).stdout
     assert_sealed(seen)
     assert {_port(frame[14:]) for frame in seen if not _is_own(frame)} == PORTS
+
+
+@pytest.mark.parametrize("network", ["front", "back"])
+def test_services_are_reached_from_every_host_and_nothing_of_that_is_in_clear(
+    hosts: dict[str, Host], tmp_path: Path, network: str
+) -> None:
+    file = keyed(hosts, tmp_path)
+    ports = f"services: {{api: {{network: {network}, containers: [db, cache], ports: ['8080:80']}}}}\n"
+    file.write_text(f"{file.read_text()}{ports}")
+    for one in hosts.values():
+        one.netapply(file)
+    assert Mesh(hosts).unreached() == []
+    machine, web = hosts["one"].machine, hosts["one"].container("web")
+    serving = [hosts[WHERE[name]].container(name) for name in ("db", "cache")]
+    vips = [vip for vip, _ in virtual_ips(machine.run("nft -s list ruleset", netns=web).stdout)]
+    assert len(vips) == 2
+    for vip in vips:
+        with servers(machine, serving, 80, ipv6=":" in vip) as api:
+            with wire() as seen:
+                for client in (web, serving[0], hosts["one"].netns, hosts["three"].netns):
+                    assert api.spread(client, vip, 80, 4) == dict.fromkeys(serving, 2)
+            assert_sealed(seen)
+            family, world = (6, WORLD_IPV6) if ":" in vip else (4, WORLD_IPV4)
+            found = [api.connect("", hosts["one"].address_of(family), 8080, world) for _ in range(4)]
+            assert sorted(one[0] for one in found if one) == sorted(serving * 2)
+            kept = api.connect("", hosts["two"].address_of(family), 8080, world)
+            assert kept
+            assert (kept[0], kept[1] == world) == (serving[0], network == "back")  # by which the default routes are
+    for one in hosts.values():
+        assert "nothing to do" in one.netapply(file).stdout
 
 
 def _known(file: Path, container: str) -> str:
