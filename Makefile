@@ -8,13 +8,16 @@ STAMP := $(VENV)/.installed
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); n=$$((n * 3 / 2)); [ $$n -lt 2 ] && n=2; [ $$n -gt 6 ] && n=6; echo $$n)
 
 # seconds that the tests with real engines may take
-ENGINES_LIMIT ?= 180
+ENGINES_LIMIT ?= 240
+
+# seconds that the benchmark with real engines may take
+BENCH_ENGINES_LIMIT ?= 480
 
 # else every run of the command would compile its sources anew
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help deps venv demo test unit kernel test-vm test-engines bench bench-growth check format golden schemas clean
+.PHONY: help deps venv demo test unit kernel test-vm test-engines bench bench-growth bench-engines check format golden schemas clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +59,10 @@ bench: venv ## measure against `ip` and the targets (root); writes bench.json
 bench-growth: venv ## how apply and no-op grow from 1000 to 4000 endpoints (root)
 	@$(BIN)/python -m tests.bench --growth
 
+bench-engines: venv ## attach 100 containers by netapply, ip, CNI, Docker and Podman (root); writes bench-engines.json
+	@.ci/deps engines
+	@timeout --signal=INT --kill-after=20 $(BENCH_ENGINES_LIMIT) $(BIN)/python -m tests.bench.engines
+
 check: venv ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -74,5 +81,5 @@ schemas: venv ## renew schemas/ from the code
 	$(BIN)/python -m reconciler.plugins.schemas reply > schemas/.new && mv schemas/.new schemas/driver-reply.schema.json
 
 clean: ## remove what make and the tools have made
-	rm -rf $(VENV) bench.json .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) bench.json bench-engines.json .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -291,10 +291,15 @@ def explain(
     from . import api
     from . import explain as model
     from .engine import Options
+    from .host.coexistence import bridged
     from .report import explain as report
 
     manifest = api.load(*file)
-    known = model.situation(api.plan(manifest, host_factory(), Options(here=here)), manifest)
+    host = host_factory()
+    filters = host.filters()
+    known = model.situation(
+        api.plan(manifest, host, Options(here=here)), manifest, filters, bridged() if filters else ()
+    )
     try:
         one, other = (model.end(word, known.topology, known.elsewhere) for word in (start, target))
     except model.Unknown as wrong:

@@ -7,28 +7,34 @@ changed; the one exception is what a manifest asks for with `coexist`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple
 
 from .host import Filter
 from .resources import LINK_GROUP, DnsServer, Link, NftTable, State
+from .verdicts import DROP, Packet, blocks, outcomes
 
 FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 """The families of packets that a table of each family sees."""
 
-_INTO = re.compile(r'(ipv[46]) \. "([^"]+)" : goto into_')
+_INTO = re.compile(r'(ipv[46]) \. "([^"]+)" : goto into_(\w+)')
+_TRUSTED = re.compile(r'(ipv[46]) \. "[^"]+" \. "([^"]+)"')
 _QUOTED = re.compile(r'"([^"\s]+)"')
 _OPTION = re.compile(r"(?<!\S)-[io] (\S+)")
-_BLOCK = re.compile(r"^\t(?:chain|set|map) (\S+) \{\n(.*?)^\t\}", re.DOTALL | re.MULTILINE)
 _NEXT = re.compile(r"(?:jump |goto |@|-[jg] )([^\s,;}]+)")
+_ZONE, _POLICY = "netapply", "netapply-in"
+"""What firewalld is told to make for networks that others come in to."""
+
 _DROPS = re.compile(r"(counter( packets \d+ bytes \d+)? )?(drop|reject\b.*)|-j (DROP|REJECT\b.*)")
 
 
 class Obstacle(NamedTuple):
     """A base chain that would drop packets of some links of ours, why it would, and the command that mends it.
 
-    `port`: what it drops are questions to resolvers that listen there, else it is what is forwarded.
+    `port`: what it drops are questions to resolvers that listen there, else it is what is forwarded; with `entering`
+    only connections that come in.
     """
 
     filter: Filter
@@ -36,6 +42,7 @@ class Obstacle(NamedTuple):
     why: str
     mend: str
     port: int = 0
+    entering: bool = False
 
     @property
     def what(self) -> str:
@@ -44,7 +51,8 @@ class Obstacle(NamedTuple):
         if self.port:
             what = f"containers of {whose} ask the host's resolvers (port {self.port})"
             return f"the firewall chain {self.chain} drops what {what}"
-        return f"the firewall chain {self.chain} drops what is forwarded for {whose}"
+        what = "connections from elsewhere to" if self.entering else "what is forwarded for"
+        return f"the firewall chain {self.chain} drops {what} {whose}"
 
     @property
     def chain(self) -> str:
@@ -56,11 +64,28 @@ class Obstacle(NamedTuple):
 
 def forwarding(desired: State) -> Mapping[int, tuple[str, ...]]:
     """Return the links of networks that the host forwards for, by family: those that the project's table lets in to."""
-    found: dict[int, set[str]] = {}
+    return _by_family((family, link) for family, link, _ in _led_into(desired))
+
+
+def entered(desired: State) -> Mapping[int, tuple[str, ...]]:
+    """Return those of them to which the project's table lets connections from elsewhere in, by family."""
+    found = [(family, link) for family, link, how in _led_into(desired) if how == "routed"]
     for one in desired.values():
         if isinstance(one, NftTable):
-            for family, link in _INTO.findall(one.text):
-                found.setdefault(int(family[3]), set()).add(link)
+            found += _TRUSTED.findall(one.text.partition("set trusted {")[2].partition("\t}")[0])
+    return _by_family(found)
+
+
+def _led_into(desired: State) -> Iterator[tuple[str, str, str]]:
+    for one in desired.values():
+        if isinstance(one, NftTable):
+            yield from _INTO.findall(one.text)
+
+
+def _by_family(pairs: Iterable[tuple[str, str]]) -> Mapping[int, tuple[str, ...]]:
+    found: dict[int, set[str]] = {}
+    for family, link in pairs:
+        found.setdefault(int(family[3]), set()).add(link)
     return {family: tuple(sorted(links)) for family, links in sorted(found.items())}
 
 
@@ -69,7 +94,7 @@ def asking(desired: State) -> Mapping[int, tuple[str, ...]]:
     links = {one.path: one.name for one in desired.values() if isinstance(one, Link)}
     found: dict[int, set[str]] = {}
     for one in desired.values():
-        if isinstance(one, DnsServer):
+        if isinstance(one, DnsServer) and not one.sandbox:
             found.setdefault(one.port, set()).update(links[name] for name in one.networks if name in links)
     return {port: tuple(sorted(names)) for port, names in sorted(found.items())}
 
@@ -79,26 +104,71 @@ def obstacles(
     links: Mapping[int, Collection[str]],
     asked: bool = False,
     ports: Mapping[int, Collection[str]] | None = None,
+    entered: Mapping[int, Collection[str]] | None = None,
 ) -> list[Obstacle]:
     """Return the base chains that would drop what is forwarded for those links, by family, or asked at those ports.
 
-    `asked`: the manifest says `coexist: docker`, so that what DOCKER-USER accepts is netapply's to keep.
+    `asked`: the manifest says `coexist: docker`, so that what DOCKER-USER accepts is netapply's to keep. `entered` are
+    those of the links to which connections come from elsewhere.
     """
     found: list[Obstacle] = []
     for one in filters:
-        why = _why(one)
-        if not why or one.family not in FAMILIES:
+        if one.family not in FAMILIES or (one.hook == "forward" and asked and is_docker(one)):
             continue
-        text = _reached(one)
-        if one.hook == "forward" and not (asked and _is_docker(one)):
-            ours = sorted({link for family in FAMILIES[one.family] for link in links.get(family, ())})
-            if left := tuple(link for link in ours if not _mentions(text, link)):
-                found.append(Obstacle(one, left, why, _mend(one, left)))
+        if one.hook == "forward":
+            found += _forwarding_obstacles(one, links, entered or {})
         elif one.hook == "input":
-            for port, names in (ports or {}).items():
-                if left := tuple(link for link in names if not _mentions(text, link)):
-                    found.append(Obstacle(one, left, why, _mend_input(one, left, port), port))
+            found += _asking_obstacles(one, ports or {})
     return found
+
+
+def _forwarding_obstacles(
+    one: Filter, links: Mapping[int, Collection[str]], entered: Mapping[int, Collection[str]]
+) -> Iterator[Obstacle]:
+    stopped, shut = set[str](), set[str]()
+    ours = frozenset(link for names in links.values() for link in names)
+    for family in FAMILIES[one.family]:
+        for link in links.get(family, ()):
+            out, into = Packet(family, iif=link, known=ours), Packet(family, oif=link, known=ours)
+            if stops(one, link, out, into._replace(begins=False)):
+                stopped.add(link)
+            if link in entered.get(family, ()) and stops(one, link, into):
+                shut.add(link)
+    inward = {link for names in entered.values() for link in names}
+    for found, only_entering in ((stopped, False), (shut - stopped, True)):
+        if found:
+            names = tuple(sorted(found))
+            yield Obstacle(one, names, why(one), mend(one, names, inward), entering=only_entering)
+
+
+def _asking_obstacles(one: Filter, ports: Mapping[int, Collection[str]]) -> Iterator[Obstacle]:
+    for port, links in ports.items():
+        # what asks at port 53 is led to the resolver's own port
+        asked = [Packet(family, protocol="udp", port=port, led=True, local=True) for family in FAMILIES[one.family]]
+        if left := tuple(link for link in links if stops(one, link, *(packet._replace(iif=link) for packet in asked))):
+            yield Obstacle(one, left, why(one), _mend_input(one, left, port), port)
+
+
+def between(filters: Sequence[Filter], bridges: Collection[str], family: int, asked: bool = False) -> list[Obstacle]:
+    """Return the base chains that would drop what those bridges pass on from one of their ports to another."""
+    found: list[Obstacle] = []
+    for one in filters:
+        if one.hook == "forward" and family in FAMILIES.get(one.family, ()) and not (asked and is_docker(one)):
+            passing = ((link, Packet(family, iif=link, oif=link)) for link in sorted(set(bridges)))
+            if left := tuple(link for link, packet in passing if stops(one, link, packet)):
+                found.append(Obstacle(one, left, why(one), mend(one, left)))
+    return found
+
+
+def stops(one: Filter, link: str, *packets: Packet) -> bool:
+    """Whether a chain drops one of the packets; where that can't be known, whether it is strict with the link."""
+    ends = [set(outcomes(one, packet)) for packet in packets]
+    return any(end == {DROP} for end in ends) or (any(DROP in end for end in ends) and is_strict(one, [link]))
+
+
+def is_strict(one: Filter, links: Collection[str]) -> bool:
+    """Whether a chain drops what no rule of it speaks of, and speaks of none of the links."""
+    return bool(_default(one)) and not any(_mentions(_reached(one), link) for link in links)
 
 
 def remarks(
@@ -106,48 +176,58 @@ def remarks(
     links: Mapping[int, Collection[str]],
     asked: bool = False,
     ports: Mapping[int, Collection[str]] | None = None,
+    entered: Mapping[int, Collection[str]] | None = None,
 ) -> Iterator[str]:
     """Yield a line for each base chain of others that would drop packets of the networks."""
-    yield from (f"{one.what}; {one.mend}" for one in obstacles(filters, links, asked, ports))
+    yield from (f"{one.what}; {one.mend}" for one in obstacles(filters, links, asked, ports, entered))
 
 
-def _why(one: Filter) -> str:
+def why(one: Filter) -> str:
+    """Return why a chain drops, in words."""
+    return _default(one) or "by its rules"
+
+
+def _default(one: Filter) -> str:
     """Return why packets that no rule speaks of do not pass a chain, empty where they do."""
     if one.policy == "drop":
         return "policy drop"
-    rules = [line for line in dict(_blocks(one)).get(one.chain, ()) if not line.startswith("type ")]
+    rules = [line for line in blocks(one).get(one.chain, ()) if not line.startswith("type ")]
     return f"its last rule is {rules[-1]}" if rules and _DROPS.fullmatch(rules[-1]) else ""
 
 
-def _blocks(one: Filter) -> Iterator[tuple[str, list[str]]]:
-    """Yield the chains, sets and maps of a table by their names, with the lines of each."""
-    if one.legacy:
-        rules = [line.split(" ", 2) for line in one.text.splitlines() if line.startswith("-A ")]
-        yield from ((name, [words[2] for words in rules if words[1] == name]) for name in {words[1] for words in rules})
-        return
-    for name, block in _BLOCK.findall(one.text):
-        yield name, [line.strip() for line in block.splitlines() if line.strip()]
-
-
+@lru_cache(maxsize=64)
 def _reached(one: Filter) -> str:
     """Return the text of the rules that packets of a base chain may come to, and of the sets that those look into."""
-    blocks, queue, reached = dict(_blocks(one)), [one.chain], {}
+    there, queue, reached = blocks(one), [one.chain], dict[str, str]()
     while queue:
         name = queue.pop()
-        if name not in reached and name in blocks:
-            reached[name] = "\n".join(blocks[name])
+        if name not in reached and name in there:
+            reached[name] = "\n".join(there[name])
             queue += _NEXT.findall(reached[name])
     return "\n".join(reached.values())
 
 
 def _mentions(text: str, link: str) -> bool:
     """Whether rules speak of a link: whoever wrote that knows what is to happen with its packets."""
-    patterns = {*_QUOTED.findall(text), *(name.replace("+", "*") for name in _OPTION.findall(text))} - {"*"}
-    return any(fnmatchcase(link, pattern) for pattern in patterns) or f"ifgroup {LINK_GROUP}" in text
+    names, patterns = _named(text)
+    return link in names or any(fnmatchcase(link, one) for one in patterns) or f"ifgroup {LINK_GROUP}" in text
 
 
-def _is_docker(one: Filter) -> bool:
+@lru_cache(maxsize=64)
+def _named(text: str) -> tuple[Collection[str], Collection[str]]:
+    """Return the links that rules speak of, and the patterns of links."""
+    said = {*_QUOTED.findall(text), *(name.replace("+", "*") for name in _OPTION.findall(text))} - {"*"}
+    patterns = {one for one in said if any(sign in one for sign in "*?[")}
+    return said - patterns, patterns
+
+
+def is_docker(one: Filter) -> bool:
+    """Whether a chain is of the table in which Docker leaves DOCKER-USER to the host's admin."""
     return one.table == "filter" and one.family in ("ip", "ip6") and "DOCKER-USER" in one.text
+
+
+def _is_firewalld(one: Filter) -> bool:
+    return one.table == "firewalld" or "FORWARD_ZONES" in one.text  # the latter with its backend iptables
 
 
 def _is_ufw(one: Filter) -> bool:
@@ -157,16 +237,19 @@ def _is_ufw(one: Filter) -> bool:
 def _is_iptables(one: Filter) -> bool:
     """Whether iptables can change it: of nftables only its own tables, in which all rules count."""
     own = one.family in ("ip", "ip6") and one.table == "filter" and one.priority == 0
-    rules = (line for _, lines in _blocks(one) for line in lines if not line.startswith("type filter "))
+    rules = (line for lines in blocks(one).values() for line in lines if not line.startswith("type filter "))
     return one.legacy or (own and all("counter" in rule for rule in rules))
 
 
-def _mend(one: Filter, links: Sequence[str]) -> str:
-    """Return what has forwarded packets pass, in the words of whoever made the chain."""
-    if _is_docker(one):
+def mend(one: Filter, links: Sequence[str], inward: Collection[str] = ()) -> str:
+    """Return what has forwarded packets pass, in the words of whoever made the chain.
+
+    `inward` are the links to which connections come from elsewhere.
+    """
+    if is_docker(one):
         return "say `coexist: docker` in the manifest, and netapply keeps accepts in DOCKER-USER"
-    if one.table == "firewalld":
-        return _trusted(links)
+    if _is_firewalld(one):
+        return _firewalld([link for link in links if link not in inward], [link for link in links if link in inward])
     if _is_ufw(one):
         return " && ".join(f"ufw route allow in on {link} && ufw route allow out on {link}" for link in links)
     if _is_iptables(one) and one.chain == "FORWARD":
@@ -176,10 +259,25 @@ def _mend(one: Filter, links: Sequence[str]) -> str:
     return f"nft '{rule} iifname {{ {names} }} accept; {rule} oifname {{ {names} }} accept'"
 
 
+def mend_entering(one: Filter, links: Sequence[str], port: int = 0) -> str:
+    """Return what has pass what such links send to the host itself, or to a port of it by TCP; "" for no link."""
+    if not links:
+        return ""
+    if _is_firewalld(one):
+        return _firewalld(links)
+    if _is_ufw(one):
+        return " && ".join(f"ufw allow in on {link}{f' to any port {port}' if port else ''}" for link in links)
+    if _is_iptables(one) and one.chain == "INPUT":
+        only = f" -p tcp --dport {port}" if port else ""
+        return " && ".join(f"{_program(one)} -I INPUT -i {link}{only} -j ACCEPT" for link in links)
+    names, only = ", ".join(f'"{link}"' for link in links), f" tcp dport {port}" if port else ""
+    return f"nft 'insert rule {one.family} {one.table} {one.chain} iifname {{ {names} }}{only} accept'"
+
+
 def _mend_input(one: Filter, links: Sequence[str], port: int) -> str:
     """Return what has questions to the resolvers pass, which listen at that port."""
-    if one.table == "firewalld":
-        return _trusted(links)
+    if _is_firewalld(one):
+        return _firewalld(links)
     if _is_ufw(one):
         return " && ".join(f"ufw allow in on {link} to any port {port}" for link in links)
     if _is_iptables(one) and one.chain == "INPUT":
@@ -191,9 +289,28 @@ def _mend_input(one: Filter, links: Sequence[str], port: int) -> str:
     return f"nft 'insert rule {one.family} {one.table} {one.chain} {match} accept'"
 
 
-def _trusted(links: Sequence[str]) -> str:
-    words = " ".join(f"--add-interface={link}" for link in links)
-    return f"firewall-cmd --permanent --zone=trusted {words} && firewall-cmd --reload"
+def _firewalld(links: Sequence[str], inward: Sequence[str] = ()) -> str:
+    """Return what has firewalld let pass what such links send, and what is sent to those of `inward`.
+
+    A zone is for what comes in by its links; for what leaves by them there must be a policy (firewalld.policies(5)),
+    and a zone of its own, since a policy for the zone `trusted` would open whatever else is in that.
+    """
+    run, said = "firewall-cmd --permanent", []
+    if links:
+        said.append(f"{run} --zone=trusted {_each('--change-interface', links)}")
+    if inward:
+        said.append(
+            f"{run} --new-zone={_ZONE}; {run} --new-policy={_POLICY}; {run} --zone={_ZONE} --set-target=ACCEPT"
+            f" && {run} --zone={_ZONE} {_each('--change-interface', inward)}"
+            f" && {run} --policy={_POLICY} --set-target=ACCEPT"
+            f" && {run} --policy={_POLICY} --add-ingress-zone=ANY"
+            f" && {run} --policy={_POLICY} --add-egress-zone={_ZONE}"
+        )
+    return " && ".join([*said, "firewall-cmd --reload"])
+
+
+def _each(option: str, values: Sequence[str]) -> str:
+    return " ".join(f"{option}={value}" for value in values)
 
 
 def _program(one: Filter) -> str:

@@ -38,6 +38,8 @@ _CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _CONNECTIONS = ("net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max")
 _FULL = 0.9
+_UDP = re.compile(r"\budp \. (?:\S+ \. )?\d+ comment |\. udp (?:\. \d+ )?: goto service_")
+"""What the text of a table has that publishes a port of UDP, or has a service of it."""
 
 
 class Finding(NamedTuple):
@@ -60,7 +62,8 @@ class Examination:
     `versions` are by the name of the program, `capabilities` the numbers of those that this process has, `lacks` what
     of KINDS the kernel has not, `nftables` why it can't be used, if so. `settings` are values under /proc/sys by name;
     what is not there is left out. `tables` are the texts of netapply's tables of all projects, `filters` the base
-    chains of others, `programs` the programs of those asked for that there are.
+    chains of others, `programs` the programs of those asked for that there are. `forgets`: whether the kernel can be
+    told to forget connections.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +75,7 @@ class Examination:
     filters: Sequence[Filter] = ()
     facts: Facts = field(default_factory=Facts)
     programs: Collection[str] = ()
+    forgets: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +176,38 @@ def _conntrack(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
         yield Finding("conntrack", WARNING, what, f"sysctl -w {_CONNECTIONS[1]}={most * 2}", True)
     else:
         yield Finding("conntrack", OK, f"{count} of {most} connections are tracked")
+    if not seen.forgets:
+        meant_too = [one.text for one in meant.desired.values() if isinstance(one, NftTable)] if meant else []
+        needed = any(_UDP.search(text) for text in (*seen.tables, *meant_too))
+        what = "the kernel has no nf_conntrack_netlink: a UDP flow to a published port or a service that moves goes on"
+        what += " to where it went until it pauses for two minutes"
+        mend = "load the module (modprobe nf_conntrack_netlink), or run a kernel that has CONFIG_NF_CT_NETLINK"
+        yield Finding("conntrack", WARNING if needed else NOTE, what, mend if needed else "")
 
 
 def _links(seen: Examination, meant: Intention | None) -> Mapping[int, tuple[str, ...]]:
     """Return the links that the host forwards for, by family: those of all projects, and what the manifest adds."""
-    tables = {f"{at}": NftTable("inet", str(at), text) for at, text in enumerate(seen.tables)}
-    both = [coexistence.forwarding({one.key: one for one in tables.values()})]
-    both += [coexistence.forwarding(meant.desired)] if meant else []
+    return _of_all(coexistence.forwarding, seen, meant)
+
+
+def _of_all(
+    links: Callable[[State], Mapping[int, tuple[str, ...]]], seen: Examination, meant: Intention | None
+) -> Mapping[int, tuple[str, ...]]:
+    """Return those links, by family, of the tables of all projects, and of what the manifest adds."""
+    tables = [NftTable("inet", str(at), text) for at, text in enumerate(seen.tables)]
+    both = [links({one.key: one for one in tables}), *([links(meant.desired)] if meant else [])]
     return {
         family: tuple(sorted({link for found in both for link in found.get(family, ())}))
         for family in (4, 6)
         if any(family in found for found in both)
     }
+
+
+def _obstacles(
+    seen: Examination, meant: Intention | None, ports: Mapping[int, Collection[str]] | None = None
+) -> list[coexistence.Obstacle]:
+    links, entered = _links(seen, meant), _of_all(coexistence.entered, seen, meant)
+    return coexistence.obstacles(seen.filters, links, bool(meant and meant.coexists), ports, entered)
 
 
 def _forwarding(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
@@ -211,9 +235,7 @@ def _rp_filter(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
 
 
 def _firewalls(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
-    links = _links(seen, meant)
-    ports = coexistence.asking(meant.desired) if meant else {}
-    found = coexistence.obstacles(seen.filters, links, bool(meant and meant.coexists), ports)
+    found = _obstacles(seen, meant, coexistence.asking(meant.desired) if meant else {})
     for one in found:
         yield Finding("firewall", WARNING, one.what, one.mend, not one.mend.startswith("say "))
     if not found:
@@ -226,13 +248,24 @@ def _firewalls(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
 def _bridged(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
     """Yield where frames within a network pass the firewalls of others, too, and are dropped there."""
     on = {family: name for family, name in _CALLS.items() if seen.settings.get(name) == "1"}
-    found = coexistence.obstacles(seen.filters, _links(seen, meant), bool(meant and meant.coexists))
+    forwarded, asked = _links(seen, meant), bool(meant and meant.coexists)
     for family, name in on.items():
-        if any(family in coexistence.FAMILIES.get(one.filter.family, ()) for one in found):
-            what = f"{name} is 1: also IPv{family} between containers of one network passes that firewall"
+        bridges = [*forwarded.get(family, ()), *_bridges(seen, family)]
+        if stopping := coexistence.between(seen.filters, bridges, family, asked):
+            chain = ", ".join(f"the firewall chain {one.chain}" for one in stopping)
+            links = ", ".join(sorted({link for one in stopping for link in one.links}))
+            what = f"{name} is 1: also IPv{family} between containers on {links} passes {chain}, and is dropped"
             yield Finding("bridges", WARNING, what, f"sysctl -w {name}=0", True)
     words = ", ".join(f"{name.rpartition('.')[2]} {seen.settings.get(name, 'absent')}" for name in _CALLS.values())
     yield Finding("bridges", OK, words)
+
+
+def _bridges(seen: Examination, family: int) -> Iterator[str]:
+    """Yield the bridges of networks with addresses of a family, those that the host forwards nothing for among them."""
+    for name, one in seen.facts.links.items():
+        own = [address for address in one.addresses if (":" in address) == (family == 6)]
+        if one.owner is not None and one.kind == "bridge" and any(not address.startswith("fe80:") for address in own):
+            yield name
 
 
 def _mtu(seen: Examination, meant: Intention | None) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ from .resources import (
     value_of,
     within,
 )
-from .retained import clashes, retained, retained_ports, retained_zones
+from .retained import clashes, retained, retained_ports, retained_services, retained_zones
 
 FEW = 16
 """Up to how many touched containers are verified by themselves; with more, looking at all is about as quick."""
@@ -111,7 +111,13 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
         in_the_way += tuple(ports.clashes)
         topology = replace(topology, publications=ports.publications)
         zones = retained_zones(manifest.project, kept, observation.state)
-        desired = {**kept, **lower(topology, observation.facts, zones, kept)}
+        served = retained_services(topology, kept, observation.state)
+        desired = {**kept, **lower(topology, observation.facts, zones, kept, served)}
+    if topology.names:
+        from .lowering import names
+
+        unanswered = names.remarks(topology, desired.values(), observation.facts)
+        topology = replace(topology, notes=(*topology.notes, *unanswered))
     if any(isinstance(one, Sysctl) for one in desired.values()):
         topology = replace(topology, notes=(*topology.notes, *_beside(topology, desired, observation, host)))
     proposal = _propose(host.canonical(desired), topology, observation, options, in_the_way)
@@ -126,7 +132,8 @@ def _beside(topology: Topology, desired: State, observation: Observation, host: 
         from . import coexistence
 
         links, ports = coexistence.forwarding(desired), coexistence.asking(desired)
-        yield from coexistence.remarks(filters, links, topology.coexist == "docker", ports)
+        entered = coexistence.entered(desired)
+        yield from coexistence.remarks(filters, links, topology.coexist == "docker", ports, entered)
     if topology.coexist:
         from .lowering import coexisting
 
@@ -182,7 +189,12 @@ def scope_of(manifest: Manifest) -> Scope:
     sandboxes = {name: container.sandbox for name, container in manifest.containers_here.items()}
     shaped = any(end.bandwidth for container in manifest.containers_here.values() for end in container.endpoints)
     docker = manifest.coexist == "docker"
-    return Scope(manifest.project, sandboxes, shaped, manifest.named, _published(manifest), docker)
+    alone: frozenset[str] = frozenset()
+    if manifest.named:
+        from .allocation import names
+
+        alone = names.alone(manifest)
+    return Scope(manifest.project, sandboxes, shaped, manifest.named, _published(manifest), docker, alone)
 
 
 def _published(manifest: Manifest) -> frozenset[tuple[str, int]] | None:

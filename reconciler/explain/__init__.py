@@ -7,11 +7,12 @@ tests compare over random manifests; what is beyond the host it says it does not
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..engine import Proposal
+from ..host import Filter
 from ..manifest.model import Manifest
 from ..networks import Endpoint, Network, Topology
 from .ends import End, Unknown, addresses, containers, end, endpoints, network_of
@@ -58,11 +59,21 @@ class Answer(NamedTuple):
         return next(one for one in order if one in found)
 
 
-def situation(proposal: Proposal, manifest: Manifest | None = None) -> Situation:
-    """Return what is to be known for an answer, from a plan; its manifest says which containers are on other hosts."""
+def situation(
+    proposal: Proposal,
+    manifest: Manifest | None = None,
+    filters: Sequence[Filter] = (),
+    bridged: Collection[int] = (),
+) -> Situation:
+    """Return what is to be known for an answer, from a plan; its manifest says which containers are on other hosts.
+
+    `filters` and `bridged` are as in `Situation`.
+    """
     topology = proposal.topology
     placed = {name for name, one in manifest.containers.items() if one.host} if manifest else set()
-    return Situation(topology, proposal.observation.facts, proposal.plan, frozenset(placed - containers(topology)))
+    away = frozenset(placed - containers(topology))
+    facts, plan = proposal.observation.facts, proposal.plan
+    return Situation(topology, facts, plan, away, filters=tuple(filters), bridged=frozenset(bridged))
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:
@@ -157,6 +168,7 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
     final = led.targets[0].address if led else aim
     receiver = next((one for one in endpoints(known.topology) if final in addresses(one)), None)
     came_by: Network | None = None
+    known = replace(known, aim="" if final in SOMEWHERE.values() else final)
     if start.kind == "outside":
         origin: str | None = SOMEWHERE[family_of(aim)]
         yield from from_outside(known, aim)
@@ -165,17 +177,17 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
         own = host_on(network_of(receiver, known.networks)) if receiver else []
         origin = next((one for one in own if family_of(one) == family_of(aim)), None)
     else:
-        yield from from_container(known, start.name, aim)
         first = leg(known, start.name, aim)
         came_by = network_of(first.endpoint, known.networks) if first else None
         origin = source(first.endpoint, first.via or aim) if first else None
+        known = replace(known, origin=origin or "")
+        yield from from_container(known, start.name, aim)
     if receiver and led and (_is_host(start, known) or led.masquerade or _near(receiver, came_by, known)):
         own = host_on(network_of(receiver, known.networks))  # which the container sees instead
         origin = next((one for one in own if family_of(one) == family_of(aim)), origin)
-    if led:  # that answers to such connections pass is no matter of which network may open connections to which
-        came_by = None
     if receiver and origin and (led or receiver.container != start.name):
-        yield from answer(known, receiver.container, came_by, origin)
+        local = _is_host(start, known)
+        yield from answer(known, receiver.container, came_by, origin, led=led is not None, local=local)
 
 
 def _near(receiver: Endpoint, came_by: Network | None, known: Situation) -> bool:

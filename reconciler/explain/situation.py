@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from ..drivers import find
-from ..host import Facts
+from ..host import Facts, Filter
 from ..lowering.addressing import DEFAULT_METRIC
 from ..networks import Endpoint, Network, Publication, Topology
 from ..plan import Create, Plan, Update
@@ -27,6 +27,7 @@ _DECISIVE = {
     "link": frozenset({"up", "peer.up", "master", "port.isolated"}),
     "route": frozenset({"via", "link", "type"}),
     "nft": frozenset({"text"}),
+    "resolver": frozenset({"healthy", "sandbox"}),
 }
 """By kind, the fields of resources that decide over whether packets pass; the rest may differ."""
 
@@ -60,7 +61,9 @@ class Situation:
     """What there is and should be. `plan` is what applying the manifest would change now.
 
     `elsewhere` are the containers that the manifest has on other hosts. `port` is the one that is asked for, by TCP; 0
-    where none is.
+    where none is. `filters` are the base chains of others, `bridged` the families (4, 6) of which what stays within a
+    network passes them, too. `origin` and `aim` are the addresses of who asks and of whoever is reached in the end, ""
+    where not known.
     """
 
     topology: Topology
@@ -68,6 +71,10 @@ class Situation:
     plan: Plan
     elsewhere: frozenset[str] = frozenset()
     port: int = 0
+    filters: tuple[Filter, ...] = ()
+    bridged: frozenset[int] = frozenset()
+    origin: str = ""
+    aim: str = ""
 
     @cached_property
     def wrong(self) -> Mapping[Key, str]:
@@ -191,6 +198,8 @@ def is_addressed(network: Network) -> bool:
 
 
 def leads_to(network: Network, address: str) -> bool:
+    """Whether the host routes to an address by a network: to its containers on other hosts, too, in mode l3."""
     driver = find(network.driver)
     routed = bool(driver and driver.TRAITS.gateway_on_host) and host_on(network)
-    return bool(routed) and any(ip_address(address) in ip_network(one.cidr) for one in network.subnets)
+    shares = (*network.subnets, *(one for node in network.nodes for one in node.subnets))
+    return bool(routed) and any(ip_address(address) in ip_network(one.cidr) for one in shares)

@@ -7,11 +7,13 @@ should be. Each function yields hops; the first that is closed ends the way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 
 from ..firewall import FAMILY, table_name
 from ..lowering.bridging import gateway_mode
 from ..networks import Endpoint, Network
-from ..resources import Key
+from ..resources import DnsServer, Key
+from . import foreign
 from .ends import addresses, endpoints, network_of
 from .situation import (
     HOST_HERE,
@@ -41,6 +43,9 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
     if own:
         yield Hop(container, f"{aim} is its own")
         return
+    if ip_address(aim).is_loopback:
+        yield from _to_itself(situation, container, aim)
+        return
     way = leg(situation, container, aim)
     yield from _leaving(situation, container, way, aim)
     if way is None or way.type != "unicast":
@@ -54,6 +59,16 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
     by = f" by {way.via}" if way.via else ""
     yield Hop(container, f"sends from {origin} ({way.endpoint.interface_name}, network {network.name}) to {aim}{by}")
     yield from on_segment(situation, network, container, step, aim)
+
+
+def _to_itself(situation: Situation, container: str, aim: str) -> Iterator[Hop]:
+    """Yield what a container has at a loopback address: its own resolver may be there."""
+    needs = [Key("netns", container)]
+    if aim == DnsServer.OWN and situation.port in (0, DnsServer.OWN_PORT):
+        first = min(situation.facts.together.get(container, (container,)))
+        needs.append(Key("resolver", DnsServer.INSIDE + first))
+    yield from _all_well(situation, container, needs)
+    yield Hop(container, f"{aim} is its own")
 
 
 def _leaving(situation: Situation, container: str, way: Leg | None, aim: str) -> Iterator[Hop]:
@@ -100,6 +115,8 @@ def on_segment(situation: Situation, network: Network, sender: str, step: str, a
     there = next((one for one in network.endpoints if step in addresses(one)), None)
     if there is not None:
         yield from _barred(network, sender, there.container)
+        if sender != HOST_HERE:
+            yield from foreign.bridged(situation, family_of(step), network)
         yield from _there(situation, there, step)
         yield Hop(there.container, f"has {step} ({there.interface_name}, network {network.name})")
         if step != aim:
@@ -110,6 +127,7 @@ def on_segment(situation: Situation, network: Network, sender: str, step: str, a
         yield from _at_host(situation, network, sender, aim)
     elif any(step in one.addresses for one in network.remotes):
         remote = next(one for one in network.remotes if step in one.addresses)
+        yield from _barred(network, sender, remote.container)
         yield Hop(remote.container, f"is on another host, {remote.via}: ask there", None)
     elif has_parent(network):
         yield Hop(OUT, f"{step} is beyond {network.parent.name if network.parent else 'the parent'}", None)
@@ -145,14 +163,19 @@ def _at_host(situation: Situation, network: Network, sender: str, aim: str) -> I
         yield from _not_on(situation, aim)
         yield from _out(situation, network, aim)
         return
-    yield from _crossing(situation, network, other, new=True)
-    yield from on_segment(situation, other, HOST_HERE, aim, aim)
+    yield from _crossing(situation, network, other, family_of(aim), new=True)
+    yield from on_segment(situation, other, sender if other is network else HOST_HERE, aim, aim)
 
 
-def _own(situation: Situation, aim: str, came_by: Network | None) -> Iterator[Hop]:
-    """Yield what the host does with what is for itself: it may lead to a container. `came_by` is whose network."""
+def _own(situation: Situation, aim: str, came_by: Network | None, *, local: bool = False) -> Iterator[Hop]:
+    """Yield what the host does with what is for itself: it may lead to a container.
+
+    `came_by` is whose network, None: it comes from outside, or with `local` from the host.
+    """
     found = published(situation, aim)
     if found is None:
+        if not local:
+            yield from foreign.entering(situation, family_of(aim), came_by)
         if not situation.port:
             yield Hop(HOST_HERE, f"has {aim}")
             return
@@ -160,7 +183,8 @@ def _own(situation: Situation, aim: str, came_by: Network | None) -> Iterator[Ho
         yield Hop(HOST_HERE, what, None, "publish it: `ports` of a container, or of a service")
         return
     target = found.targets[0]
-    others = f" (and {len(found.targets) - 1} others in turn)" if len(found.targets) > 1 else ""
+    more = len(found.targets) - 1
+    others = f" (and {more} other{'s' if more > 1 else ''} in turn)" if more else ""
     yield from _forwards(situation, target.address)
     leads = f"leads {aim} port {found.port} to port {target.port} of {target.address}, which is {found.owner}'s{others}"
     yield Hop(HOST_HERE, leads)
@@ -172,6 +196,8 @@ def _own(situation: Situation, aim: str, came_by: Network | None) -> Iterator[Ho
         return
     if came_by is not None:
         yield from _barred_by_host(came_by, network, family_of(aim))
+    if not local:
+        yield from foreign.passing(situation, family_of(aim), came_by, network, led=target.port)
     yield from on_segment(situation, network, HOST_HERE, target.address, target.address)
 
 
@@ -207,12 +233,13 @@ def _forwards(situation: Situation, aim: str) -> Iterator[Hop]:
         yield Hop(HOST_HERE, f"does not forward IPv{family} ({name} is 0)", False, APPLY)
 
 
-def _crossing(situation: Situation, one: Network, other: Network, *, new: bool) -> Iterator[Hop]:
+def _crossing(situation: Situation, one: Network, other: Network, family: int, *, new: bool) -> Iterator[Hop]:
     """Yield what the firewall says of packets between two networks; `new`: of a connection that begins."""
     pair = (one.name, other.name)
     if one is other:
         return
     if pair in situation.opened or (not new and pair[::-1] in situation.opened):
+        yield from foreign.passing(situation, family, one, other, begins=new)
         what = f"lets network {one.name} reach network {other.name}, which `allow` says"
         yield Hop(HOST_HERE, what if new else f"lets the answer through to network {other.name}")
         return
@@ -239,6 +266,8 @@ def _out(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
     if link is None:
         yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
         return
+    yield from foreign.passing(situation, family, network, link)
+    yield from foreign.passing(situation, family, link, network, begins=False)
     owner = situation.facts.links[link].owner
     if owner is not None:
         yield Hop(HOST_HERE, f"passes it to project {owner}, which says whether it goes on", None)
@@ -251,7 +280,7 @@ def _out(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
 def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
     """Yield the way from the host to an address."""
     if is_hosts(situation, aim):
-        yield from _own(situation, aim, None)
+        yield from _own(situation, aim, None, local=True)
         return
     for network in situation.networks:
         here = any(aim in addresses(one) for one in network.endpoints)
@@ -308,13 +337,22 @@ def _in(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
         yield Hop(HOST_HERE, what, False, "publish a port, set gateway_mode routed, or name trusted_interfaces")
     else:
         yield from _forwards(situation, aim)
+        yield from foreign.passing(situation, family_of(aim), None, network)
         yield Hop(HOST_HERE, f"passes on what comes for {aim}: network {network.name} is in mode routed")
 
 
-def answer(situation: Situation, container: str, came_by: Network | None, origin: str) -> Iterator[Hop]:
+def answer(
+    situation: Situation,
+    container: str,
+    came_by: Network | None,
+    origin: str,
+    *,
+    led: bool = False,
+    local: bool = False,
+) -> Iterator[Hop]:
     """Yield the way of a container's answer to `origin`; `came_by` is the network where the connection began.
 
-    None: it began outside, or at the host.
+    None: it began outside, or at the host (`local`). `led`: by a published port, so that the host passes the answer on.
     """
     way = leg(situation, container, origin)
     yield from _leaving(situation, container, way, origin)
@@ -322,8 +360,15 @@ def answer(situation: Situation, container: str, came_by: Network | None, origin
         return
     network = network_of(way.endpoint, situation.networks)
     yield Hop(container, f"answers {origin} by {way.endpoint.interface_name} (network {network.name})")
-    if way.via is None:
-        receiver = next((one for one in network.endpoints if origin in addresses(one)), None)
-        yield from _barred(network, container, receiver.container) if receiver else ()
+    receiver = next((one for one in network.endpoints if origin in addresses(one)), None) if way.via is None else None
+    if receiver:
+        yield from _barred(network, container, receiver.container)
+        yield from foreign.bridged(situation, family_of(origin), network, begins=False)
+    elif local:
+        yield from foreign.entering(situation, family_of(origin), network, begins=False)
+    elif led:
+        yield from foreign.passing(situation, family_of(origin), network, came_by, begins=False)
     elif way.via in host_on(network) and came_by is not None:
-        yield from _crossing(situation, network, came_by, new=False)
+        yield from _crossing(situation, network, came_by, family_of(origin), new=False)
+    elif way.via in host_on(network):
+        yield from foreign.passing(situation, family_of(origin), network, came_by, begins=False)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..errors import HostLacks, NotPermitted, OperationFailed
 from ..resources import ALIAS, Accepts
-from . import Filter, nft
+from . import Filter, nft, sysctl
 from .namespaces import RIGHTS
 from .netlink import Socket, attributes
 
@@ -80,6 +80,17 @@ def filters() -> tuple[Filter, ...]:
                 text = nft.read(row.family, row.table) or ""
             found.append(Filter(row.family, row.table, row.name, row.hook, row.priority, row.policy, text))
     return (*found, *_legacy())
+
+
+def bridged() -> frozenset[int]:
+    """Return the families (4, 6) of which packets that a bridge passes on go through firewalls, too: br_netfilter."""
+    names = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
+    found = set[int]()
+    for family, name in names.items():
+        with suppress(OperationFailed):  # there is none of it
+            if sysctl.read(name) == "1":
+                found.add(family)
+    return frozenset(found)
 
 
 def _legacy() -> Iterator[Filter]:

@@ -99,7 +99,8 @@ class Lab:
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """End a command that was started."""
-        os.kill(_child(process.pid), signal.SIGTERM)  # the process itself is nsenter, which waits for it
+        if pid := child(process.pid):  # the process itself is nsenter, which waits for it; 0 would be everybody
+            os.kill(pid, signal.SIGTERM)
         process.wait(PATIENCE)
         self.processes.remove(process)
 
@@ -135,9 +136,11 @@ class Lab:
             process.communicate(timeout=PATIENCE)
         return answered
 
-    def tcp(self, client: str | int, server: str | int, address: str, port: int = 8000) -> str | None:
+    def tcp(
+        self, client: str | int, server: str | int, address: str, port: int = 8000, *, target: int = 0
+    ) -> str | None:
         """Connect from one namespace to an address of another; returns the client's address as the server sees it."""
-        return Machine().tcp(self.netns(client), self.netns(server), address, port)
+        return Machine().tcp(self.netns(client), self.netns(server), address, port, target=target)
 
     def links(self, place: str | int | None = None) -> list[str]:
         """Return the names of the links in a namespace of the host, its own by default; `lo` aside."""
@@ -171,8 +174,8 @@ def lab(folder: Path, *, forwarding: bool = True) -> Iterator[Lab]:
         )
     new = None
     try:
-        wait("the host", lambda: _child(outer.pid) and Path(f"/proc/{_child(outer.pid)}/root/run/ready").exists())
-        new = Lab(_child(outer.pid), folder)
+        wait("the host", lambda: child(outer.pid) and Path(f"/proc/{child(outer.pid)}/root/run/ready").exists())
+        new = Lab(child(outer.pid), folder)
         yield new
     finally:
         if new:
@@ -189,7 +192,8 @@ def wait(what: str, ready: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def _child(pid: int) -> int:
+def child(pid: int) -> int:
+    """Return the first child of a process, 0 where it has none."""
     try:
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
     except (OSError, IndexError):

@@ -49,7 +49,7 @@ class Podman:
     def start_service(self) -> None:
         self.lab.run("mkdir -p /run/podman")
         self.service = self.lab.start(
-            self._words("system", "service", "--time=0", f"unix://{self.socket}"), "podman.log"
+            self.words("system", "service", "--time=0", f"unix://{self.socket}"), "podman.log"
         )
         wait("Podman's service", lambda: self.lab.run(["test", "-S", self.socket], check=False).returncode == 0)
 
@@ -57,7 +57,7 @@ class Podman:
         self.lab.stop(self.service)
         self.lab.run(["rm", "-f", self.socket])
 
-    def _words(self, *words: str) -> list[str]:
+    def words(self, *words: str) -> list[str]:
         environ = ["env", f"CONTAINERS_CONF={self.folder}/containers.conf"]
         if self.user:
             become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
@@ -67,10 +67,10 @@ class Podman:
         return [*environ, "podman", *kept.split(), *words]
 
     def load(self, rootfs: Path) -> None:
-        self.lab.run(self._words("import", "-q", "-", IMAGE), stdin=archive(rootfs))
+        self.lab.run(self.words("import", "-q", "-", IMAGE), stdin=archive(rootfs))
 
     def __call__(self, *words: str, check: bool = True) -> Completed:
-        return self.lab.run(self._words(*words), check=check)
+        return self.lab.run(self.words(*words), check=check)
 
     def run(self, name: str, *options: str, command: Sequence[str] = ("sleep", "100000")) -> int:
         """Start a container and return its process, by its number in the lab. Without other options: on no network."""

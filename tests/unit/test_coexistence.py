@@ -62,9 +62,10 @@ def test_firewalld_is_told_which_links_to_trust() -> None:
     assert said(one) == (
         "the firewall chain inet firewalld filter_FORWARD (priority 10, its last rule is reject with icmpx"
         " admin-prohibited) drops what is forwarded for shop-back, shop-front; firewall-cmd --permanent --zone=trusted"
-        " --add-interface=shop-back --add-interface=shop-front && firewall-cmd --reload"
+        " --change-interface=shop-back --change-interface=shop-front && firewall-cmd --reload"
     )
-    trusted = FIREWALLD % 'iifname "shop-back" goto filter_FWD_trusted; iifname "shop-f*" goto filter_FWD_trusted'
+    zones = 'iifname "shop-back" goto filter_FWD_trusted\n\t\tiifname "shop-f*" goto filter_FWD_trusted'
+    trusted = FIREWALLD % zones + "\n\tchain filter_FWD_trusted {\n\t\taccept\n\t}\n"
     assert not said(one._replace(text=trusted))
 
 
@@ -170,7 +171,9 @@ def test_an_input_chain_matters_to_who_asks_the_hosts_resolvers_and_only_what_it
         " host's resolvers (port 5300); nft 'insert rule ip filter INPUT iifname { \"shop-front\" }"
         " meta l4proto { tcp, udp } th dport 5300 accept'"
     ]
-    counted = one._replace(text=INPUT.replace("iifname @mine accept", "counter accept").replace(SET, ""))
+    counted = one._replace(
+        text=INPUT.replace("iifname @mine accept", "ip saddr 192.0.2.1 counter accept").replace(SET, "")
+    )
     assert [said.partition("; ")[2] for said in remarks([counted], {}, ports={5300: ("shop-front",)})] == [
         "iptables-nft -I INPUT -i shop-front -p udp --dport 5300 -j ACCEPT"
         " && iptables-nft -I INPUT -i shop-front -p tcp --dport 5300 -j ACCEPT"
@@ -180,7 +183,7 @@ def test_an_input_chain_matters_to_who_asks_the_hosts_resolvers_and_only_what_it
         for table, text in (("firewalld", ""), ("filter", "ufw-input"), ("fw", ""))
     ]
     assert mends == [
-        "firewall-cmd --permanent --zone=trusted --add-interface=br0 && firewall-cmd --reload",
+        "firewall-cmd --permanent --zone=trusted --change-interface=br0 && firewall-cmd --reload",
         "ufw allow in on br0 to any port 53",
         "nft 'insert rule ip fw in iifname { \"br0\" } meta l4proto { tcp, udp } th dport 53 accept'",
     ]

@@ -16,7 +16,7 @@ from reconciler.plan import Create, Plan
 from reconciler.report import doctor as report
 from reconciler.report import json
 from reconciler.report.terminal import View
-from reconciler.resources import Link, Shaper, state
+from reconciler.resources import Link, NftTable, Shaper, state
 
 GOLDEN = Path(__file__).parent / "golden" / "doctor"
 
@@ -106,6 +106,24 @@ TROUBLES: dict[str, tuple[Examination, tuple[str, str, str]]] = {
             "sysctl -w net.netfilter.nf_conntrack_max=2000",
         ),
     ),
+    "connections that can't be forgotten, and nobody to move": (
+        replace(WELL, forgets=False),
+        (
+            NOTE,
+            "the kernel has no nf_conntrack_netlink: a UDP flow to a published port or a service that moves goes on to"
+            " where it went until it pauses for two minutes",
+            "",
+        ),
+    ),
+    "connections that can't be forgotten": (
+        replace(WELL, forgets=False, tables=[TABLE, '\t\tudp . 53 comment "dns" : 10.20.0.10 . 53 }']),
+        (
+            WARNING,
+            "the kernel has no nf_conntrack_netlink: a UDP flow to a published port or a service that moves goes on to"
+            " where it went until it pauses for two minutes",
+            "load the module (modprobe nf_conntrack_netlink), or run a kernel that has CONFIG_NF_CT_NETLINK",
+        ),
+    ),
     "strict checking on one of two ways out": (
         replace(WELL, facts=links(PPP), settings={**SETTINGS, "net.ipv4.conf.ppp0.rp_filter": "1"}),
         (
@@ -176,6 +194,10 @@ def test_frames_within_a_network_matter_where_a_firewall_drops_them() -> None:
     on = settings(**{"net__bridge__bridge-nf-call-iptables": "1"})
     assert bad(replace(WELL, settings=on)) == []
     (_, bridged) = bad(replace(WELL, settings=on, filters=[CHAIN]))
+    assert bridged.what == (
+        "net.bridge.bridge-nf-call-iptables is 1: also IPv4 between containers on shop-front passes the firewall chain"
+        " ip filter FORWARD (priority 0, policy drop), and is dropped"
+    )
     assert (bridged.mend, bridged.is_command) == ("sysctl -w net.bridge.bridge-nf-call-iptables=0", True)
 
 
@@ -249,3 +271,18 @@ def test_a_host_with_every_trouble_is_told_as_the_golden_file_has_it(form: str) 
         path.parent.mkdir(exist_ok=True)
         path.write_text(told)
     assert told == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("10.20.0.200 . udp . 53 : goto service_api", True),
+        ("10.20.0.200 . udp : goto service_api, 10.20.0.200 . sctp : goto service_api", True),
+        ('udp . 192.0.2.10 . 53 comment "dns" : goto to_udp_53_ipv4', True),
+        ('tcp . 53 comment "dns" : 10.20.0.10 . 53', False),
+        ("10.20.0.200 . tcp . 53 : goto service_api, 10.20.0.200 . udp : goto no_service", False),
+    ],
+)
+def test_who_moves_no_udp_needs_no_flows_forgotten(text: str, needed: bool) -> None:
+    meant = Intention({one.key: one for one in [NftTable("inet", "netapply-shop", text, "client")]})
+    assert [one.severity for one in bad(replace(WELL, forgets=False), meant)] == [WARNING if needed else NOTE]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from reconciler import cli, engine
 from reconciler.explain import Answer, Situation, Unknown, end, explain, situation
+from reconciler.host import Filter
 from reconciler.host.fake import FakeHost
 from reconciler.plan import Delete
 from reconciler.report import explain as report
@@ -87,7 +90,8 @@ def test_before_the_manifest_is_applied_that_is_what_is_missing() -> None:
     assert (answer.verdict, answer.ways[0].mend) == ("no", "apply the manifest")
 
 
-def test_a_container_on_another_host_is_known_and_what_it_meets_there_is_not() -> None:
+def spanning(mode: str, **options: object) -> Situation:
+    """Return what is known on the first of two hosts, on a network that spans both, and on one that does not."""
     subnets = {"app": "10.48.0.0/24", "local": "10.49.0.0/24"}
     document: Document = {
         "project": "shop",
@@ -95,20 +99,32 @@ def test_a_container_on_another_host_is_known_and_what_it_meets_there_is_not() -
         "networks": {name: {"ipam": {"config": [{"subnet": one}]}} for name, one in subnets.items()},
         "containers": {
             "web": {"host": "one", "networks": ["app", "local"]},
-            "db": {"host": "two", "networks": {"app": {"ipv4_address": "10.48.0.20"}}},
+            "db": {"host": "two", "networks": ["app"]},
             "far": {"host": "two", "networks": ["local"]},
         },
     }
-    document["networks"]["app"]["driver"] = "overlay"
+    document["networks"]["app"] |= {"driver": "overlay", "driver_opts": {"mode": mode, **options}}
     wanted = manifest(document)
-    host, options = new_host(), engine.Options(here="one")
-    engine.converge(wanted, host, options)
-    there = situation(engine.plan(wanted, host, options), wanted)
-    to_db = (("web", "db", "10.48.0.20"), ("host", "db", "10.48.0.20"))
-    for start, target, address in (*to_db, ("web", "far", ""), ("db", "web", "")):
+    host, here = new_host(), engine.Options(here="one")
+    engine.converge(wanted, host, here)
+    return situation(engine.plan(wanted, host, here), wanted)
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_a_container_on_another_host_is_known_and_what_it_meets_there_is_not(mode: str) -> None:
+    there = spanning(mode)
+    (remote,) = there.topology.networks[0].remotes
+    (db,) = remote.addresses
+    for start, target, address in (("web", "db", db), ("host", "db", db), ("web", "far", ""), ("db", "web", "")):
         answer = asked(start, target, there)
         assert (answer.verdict, answer.ways[0].address) == ("unknown", address)
         assert "is on another host" in answer.ways[0].hops[-1].what
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3"])
+def test_where_containers_may_not_talk_they_do_not_across_hosts_either(mode: str) -> None:
+    answer = asked("web", "db", spanning(mode, icc=False))
+    assert (answer.verdict, answer.ways[0].mend) == ("no", "set driver_opts.icc true")
 
 
 PUBLISHED: Document = {
@@ -242,3 +258,80 @@ def test_json_has_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     said: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (said["from"], said["to"], said["verdict"]) == ("db", "web:80", "no")
     assert [one["hops"][-1]["open"] for one in said["ways"]] == [False, False]
+
+
+# --- firewalls of others
+
+CLOSED = Filter("ip", "fw", "pass", "forward", 10, "drop")
+DROPS = "the firewall chain ip fw pass (priority 10, policy drop) drops what is forwarded for"
+OPENED = "nft 'insert rule ip fw pass iifname {{ {0} }} accept; insert rule ip fw pass oifname {{ {0} }} accept'".format
+
+
+def beside(*filters: Filter, bridged: Collection[int] = (), document: Document = PUBLISHED) -> Situation:
+    there = known(document)
+    return replace(there, filters=filters, bridged=frozenset(bridged))
+
+
+def test_a_chain_that_drops_ends_the_way_in_the_words_of_doctor() -> None:
+    (way,) = asked("web", "db", beside(CLOSED, document=SHOP)).ways
+    assert (way.verdict, way.hops[-1].what) == ("no", f"{DROPS} shop-front, shop-store")
+    assert way.mend == OPENED('"shop-front", "shop-store"')
+    assert asked("cache", "web", beside(CLOSED, document=SHOP)).verdict == "yes"
+
+
+def test_what_stays_within_a_network_is_dropped_where_bridged_packets_pass_firewalls() -> None:
+    (way, _) = asked("cache", "web", beside(CLOSED, bridged=[4], document=SHOP)).ways
+    assert (way.verdict, way.hops[-1].what) == ("no", f"{DROPS} shop-back")
+    assert asked("cache", "web", beside(CLOSED, bridged=[6], document=SHOP)).verdict == "yes"
+
+
+def test_what_depends_on_more_than_is_known_is_not_known() -> None:
+    marked = CLOSED._replace(text="table ip fw {\n\tchain pass {\n\t\tmeta mark 1 accept\n\t}\n}\n")
+    (way,) = asked("web", "db", beside(marked, document=SHOP)).ways
+    assert (way.verdict, way.hops[-1].open) == ("unknown", None)
+    assert way.hops[-1].what == f"{DROPS} shop-front, shop-store, or one of its rules lets this pass"
+
+
+def test_an_answer_that_is_dropped_ends_the_way_too() -> None:
+    text = 'table ip fw {\n\tchain pass {\n\t\tiifname "shop-front" accept\n\t}\n}\n'
+    (way,) = asked("web", "db", beside(CLOSED._replace(text=text), document=SHOP)).ways
+    assert (way.verdict, [hop.where for hop in way.hops].count("db")) == ("no", 2)
+
+
+def test_a_published_port_is_where_its_chain_lets_pass_what_was_led_elsewhere() -> None:
+    for rules, verdict in (("", "no"), ("ct status dnat accept\n\t\tct state established accept", "yes")):
+        text = f"table ip fw {{\n\tchain pass {{\n\t\t{rules}\n\t}}\n}}\n"
+        assert asked("db", "host:8080", beside(CLOSED._replace(text=text))).verdict == verdict
+        assert asked("host", "host:8080", beside(CLOSED._replace(text=text))).verdict == "yes"
+
+
+def test_what_the_host_itself_is_sent_passes_chains_of_the_hook_input() -> None:
+    entered = CLOSED._replace(hook="input")
+    (way,) = asked("web", "10.20.0.1", beside(entered, document=SHOP)).ways
+    said = "the firewall chain ip fw pass (priority 10, policy drop) drops what the host is sent from shop-front"
+    assert (way.verdict, way.hops[-1].what) == ("no", said)
+    assert way.mend == "nft 'insert rule ip fw pass iifname { \"shop-front\" } accept'"
+    (way,) = asked("host", "web", beside(entered, document=SHOP)).ways[:1]
+    assert (way.verdict, way.hops[-1].what) == ("no", said), "the answer"
+    mends = [
+        asked("web", "10.20.0.1:22", beside(one, document=SHOP)).ways[0].mend
+        for one in (
+            entered,
+            entered._replace(table="firewalld"),
+            entered._replace(table="filter", text="-N ufw-user-input\n", legacy=True),
+            entered._replace(table="filter", chain="INPUT", legacy=True),
+        )
+    ]
+    assert mends == [
+        "nft 'insert rule ip fw pass iifname { \"shop-front\" } tcp dport 22 accept'",
+        "firewall-cmd --permanent --zone=trusted --change-interface=shop-front && firewall-cmd --reload",
+        "ufw allow in on shop-front to any port 22",
+        "iptables-legacy -I INPUT -i shop-front -p tcp --dport 22 -j ACCEPT",
+    ]
+
+
+def test_dockers_chain_is_opened_by_applying_a_manifest_that_asks_for_it() -> None:
+    docker = Filter("ip", "filter", "FORWARD", "forward", 0, "drop", "-N DOCKER-USER\n", legacy=True)
+    assert "coexist: docker" in asked("web", "db", beside(docker, document=SHOP)).ways[0].mend
+    there = beside(docker, document={**SHOP, "coexist": "docker"})
+    assert asked("web", "db", there).ways[0].mend == "apply the manifest"

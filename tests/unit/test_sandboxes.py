@@ -314,6 +314,21 @@ def test_a_machine_is_where_its_leader_is(tmp_path: Path, sleeper: int, monkeypa
     ]
 
 
+def test_a_machine_whose_leader_is_younger_than_the_machine_has_ended(
+    tmp_path: Path, sleeper: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its systemd-nspawn was killed, nobody took its file away, and the leader's number is another process's now."""
+    monkeypatch.setattr("reconciler.sandboxes.machine.FOLDER", str(tmp_path))
+    told = int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)
+    for name, leader, ago in (("web", sleeper, 0), ("old", sleeper, 3_600_000_000), ("dead", 2**22 - 1, 0)):
+        (tmp_path / name).write_text(f"NAME={name}\nLEADER={leader}\nCLASS=container\nMONOTONIC={told - ago}\n")
+    web, old, dead = find(*(SandboxRef("machine", name) for name in ("web", "old", "dead")))
+    assert isinstance(web, Found)
+    assert web.holds
+    assert reason(old) == f"machine old does not run: its leader, process {sleeper}, has ended"
+    assert "has ended" in reason(dead)
+
+
 def script(path: Path, text: str) -> str:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
