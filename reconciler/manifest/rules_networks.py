@@ -7,7 +7,7 @@ from itertools import combinations
 
 from ..lowering.addressing import DEFAULT_METRIC
 from . import ip, rules_uplinks
-from .model import Manifest
+from .model import EndpointSpec, Manifest
 from .rules import Entry, Finding, Path, Subject, name_fault
 from .words import did_you_mean
 
@@ -30,6 +30,7 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Fi
             at = ("containers", container, "networks", subject.spec.name) if container else subject.path
             yield Finding((*at, *path), what, mend)
     yield from _overlaps_between(subjects)
+    yield from _same_link_local(subjects)
     yield from _same_bridge(subjects)
     yield from _on_own(manifest, subjects)
     yield from _passthru(subjects)
@@ -273,6 +274,20 @@ def _overlap(
     first, second = sorted((one, other), key=lambda each: order[each[1].spec.name])
     what = f"subnet {second[0]} overlaps with {first[0]} of network {first[1].spec.name}"
     return Finding(_at(second[1], second[2], "subnet"), what, "choose another")
+
+
+def _same_link_local(subjects: Mapping[str, Subject]) -> Iterator[Finding]:
+    """Yield link-local addresses that two endpoints have on one segment: a network, or all those on one parent."""
+    taken: dict[tuple[object, tuple[int, int]], EndpointSpec] = {}
+    for subject in subjects.values():
+        segment = _place(subject) if subject.driver.TRAITS.wants_parent else subject.path
+        for end in subject.endpoints:
+            for number, spelling in enumerate(end.link_local_ips):
+                found = ip.address(spelling)
+                if found and (other := taken.setdefault((segment, found), end)) is not end:
+                    where = f"on network {other.network}" + ("" if other.network == end.network else ", on one parent")
+                    path = ("containers", end.container, "networks", end.network, "link_local_ips", number)
+                    yield Finding(path, f"{spelling} is that of container {other.container} {where}", "choose another")
 
 
 def _same_bridge(subjects: Mapping[str, Subject]) -> Iterator[Finding]:

@@ -487,6 +487,20 @@ CONTAINERS: list[tuple[str, list[str]]] = [
         ["5:44: 10.0.0.1 is not a link-local address; such addresses are in 169.254.0.0/16 and fe80::/10"],
     ),
     (
+        "project: p\n"
+        "networks:\n"
+        "  a: {driver: ipvlan, driver_opts: {parent: eth0}}\n"
+        "  b: {driver: ipvlan, driver_opts: {parent: eth0}}\n"
+        "  c: {}\n"
+        "containers:\n"
+        "  one: {networks: {a: {link_local_ips: [169.254.1.1]}, c: {link_local_ips: ['fe80::7', 169.254.1.1]}}}\n"
+        "  two: {networks: {b: {link_local_ips: [169.254.1.1]}, c: {link_local_ips: ['fe80:0::7']}}}\n",
+        [
+            "8:41: 169.254.1.1 is that of container one on network a, on one parent; choose another",
+            "8:77: fe80::7 is that of container one on network c; choose another",
+        ],
+    ),
+    (
         endpoints("{link_local_ips: ['169.254.0.5', 'fe80::5', 'x']}"),
         ["5:70: link_local_ips is 'x', which is not an address"],
     ),
