@@ -77,7 +77,7 @@ def remarks(manifest: Manifest) -> Iterator[str]:
 def resolver_name(networks: Sequence[str], upstream: Sequence[str]) -> str:
     """Return what a resolver is known by: its networks, and whom it asks where that is not whom the host asks."""
     name = ", ".join(networks)
-    return name if tuple(upstream) == DnsServer.HOSTS_OWN else f"{name} by {', '.join(upstream) or 'nobody'}"
+    return name if tuple(upstream) == DnsServer.HOSTS_OWN else f"{name} asking {', '.join(upstream) or 'nobody'}"
 
 
 def _records(

@@ -18,7 +18,7 @@ def brief(resource: DnsHosts | DnsServer | ResolvConf) -> str:
         case DnsServer(name=name, networks=networks) if name.startswith(DnsServer.INSIDE):
             return f"resolver {name} of {{{', '.join(networks)}}}"
         case DnsServer(networks=networks, upstream=upstream):
-            asking = "" if upstream == DnsServer.HOSTS_OWN else f" by {', '.join(upstream) or 'nobody'}"
+            asking = "" if upstream == DnsServer.HOSTS_OWN else f" asking {', '.join(upstream) or 'nobody'}"
             return f"resolver of {{{', '.join(networks)}}}{asking}"
         case ResolvConf(lines=lines):
             return f"resolv.conf {'; '.join(lines)}"
