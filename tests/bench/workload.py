@@ -21,14 +21,15 @@ class Script(NamedTuple):
     folder: Path
 
 
-def manifest(endpoints: int, existing: bool = False) -> str:
-    """Return the manifest of W(endpoints); `existing`: the namespaces are there already and are adopted."""
+def manifest(endpoints: int, sandbox: str = "") -> str:
+    """Return the manifest of W(endpoints). `sandbox`: what they are that are there already, "netns" or "docker"."""
     lines = ["version: 1", f"project: {PROJECT}", "networks:"]
     lines += [f"  net{one}: {{ipam: {{config: [{{subnet: 10.64.{one * 4}.0/22}}]}}}}" for one in range(NETWORKS)]
     lines.append("containers:")
     for one in range(endpoints):
-        sandbox = f"sandbox: {{netns: {sandbox_name(one)}, create: false}}, " if existing else ""
-        lines.append(f"  {sandbox_name(one)}: {{{sandbox}networks: [net{one % NETWORKS}]}}")
+        name, create = sandbox_name(one), ", create: false" if sandbox == "netns" else ""
+        place = f"sandbox: {{{sandbox}: {name}{create}}}, " if sandbox else ""
+        lines.append(f"  {name}: {{{place}networks: [net{one % NETWORKS}]}}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,1 @@
+"""`make bench-engines`: W100 into sandboxes that run already, by netapply, `ip`, CNI plugins, Docker and Podman."""
