@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from .isolation import inside
 
-INTERVAL = 0.01
+INTERVAL = 0.004
 """Seconds from one packet to the next."""
 
 LONGEST = 60.0

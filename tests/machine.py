@@ -232,7 +232,7 @@ class Machine:
         return [_answered(process, deadline) for process in running]
 
     def flow(self, netns: str, address: str) -> AbstractContextManager[Flow]:
-        """Ping every 10 ms while the block runs (a minute at most): `with host.flow(...) as flow`, then `flow.lost`."""
+        """Ping every 4 ms while the block runs (a minute at most): `with host.flow(...) as flow`, then `flow.lost`."""
         return flow(netns, address)
 
     def socket(self, netns: str, address: str, port: int = 0, kind: int = socket.SOCK_STREAM) -> socket.socket:
