@@ -159,6 +159,8 @@ class Machine:
             lines = [f"link set {interface} up", f"addr add {v4}.{host}/24 dev {interface}"]
             lines.append(f"addr add {v6}{host}/64 dev {interface} nodad")
             self._ip_batch(lines, netns)
+        for netns, interface in ((name, "eth0"), ("", link)):
+            _await_link_local(netns, interface)
         if default_route:
             self._ip_batch([f"route add default via {v4}.2", f"route add default via {v6}2"])
         self._ip_batch([f"route add {route} via {f'{v6}1' if ':' in route else f'{v4}.1'}" for route in routes], name)
@@ -326,6 +328,18 @@ def _clear(process: subprocess.Popen[str]) -> None:
         theirs = os.readlink(f"/proc/{process.pid}/ns/mnt")
         if theirs != os.readlink("/proc/thread-self/ns/mnt"):
             kill_inhabitants(theirs)
+
+
+def _await_link_local(netns: str, link: str) -> None:
+    """Wait for the link-local address that the kernel gives a link that is up, in its own time."""
+    deadline = time.monotonic() + REACHED_WITHIN * PATIENCE
+    with inside(netns):
+        while not any(
+            line.startswith("fe80") and line.split()[5] == link
+            for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
+        ):
+            assert time.monotonic() < deadline, f"{link} gets no link-local address"
+            time.sleep(0.005)
 
 
 def _answered(process: subprocess.Popen[str], deadline: float) -> bool:

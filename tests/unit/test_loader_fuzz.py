@@ -49,8 +49,8 @@ many = settings(deadline=None, suppress_health_check=list(HealthCheck), database
 
 
 def inputs(count: int) -> settings:
-    """Return how many inputs to try: so many where the profile says 100, Hypothesis' default."""
-    return settings(many, max_examples=max(1, count * many.max_examples // 100))
+    """Return how many inputs to try: so many, and more where the profile says more than 100, Hypothesis' default."""
+    return settings(many, max_examples=max(count, count * many.max_examples // 100))
 
 
 def outcome(text: str) -> Manifest | ManifestError:
