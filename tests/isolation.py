@@ -110,7 +110,10 @@ def loopback_up() -> None:
 
 
 def kill_inhabitants(namespace: str) -> None:
-    """Kill whoever lives in a mount namespace ("mnt:[4026531841]"), the caller aside, and see them end."""
+    """Kill whoever lives in a mount namespace ("mnt:[4026531841]"), the caller aside, and see them end.
+
+    Who calls it holds the namespace: else its number is another's as soon as the last one in it is gone.
+    """
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue

@@ -324,8 +324,9 @@ def _clear(process: subprocess.Popen[str]) -> None:
     """Kill what else lives in the mount namespace of a process that has its own: a host within the host."""
     if process.poll() is not None:  # its PID may be another's by now, whose neighbours are nobody's to kill
         return
-    with suppress(OSError):
-        theirs = os.readlink(f"/proc/{process.pid}/ns/mnt")
+    # while it is open no other namespace gets its number, though the last who lives in it is killed
+    with suppress(OSError), open(f"/proc/{process.pid}/ns/mnt") as held:
+        theirs = os.readlink(f"/proc/self/fd/{held.fileno()}")
         if theirs != os.readlink("/proc/thread-self/ns/mnt"):
             kill_inhabitants(theirs)
 
