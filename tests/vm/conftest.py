@@ -11,7 +11,10 @@ from tests.hosts import bridge_nf, canary, host, new_host, only_for_root, pytest
 __all__ = ["bridge_nf", "canary", "host", "new_host", "pytest_runtest_setup"]
 
 HERE = Path(__file__).parent
+LONG = ("test_wireguard.py", "test_bridge_vlan.py")
+"""The files with the tests that take longest."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     only_for_root(HERE, items)
+    items.sort(key=lambda item: item.path.name not in LONG)  # else one worker is still busy with one when all is done

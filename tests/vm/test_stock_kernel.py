@@ -132,6 +132,7 @@ containers:
 """
 
 
+@pytest.mark.thorough  # four starts of Python, which take longest here
 def test_the_command_applies_then_does_nothing_and_destroys_without_a_trace(host: Machine) -> None:
     host.outside()
     before = without_what_stays(host.snapshot())
