@@ -96,6 +96,16 @@ def on_parent(driver: str, parent: Parent, *, access: bool = False, **options: s
     return (Netns("web", "netns:web"), *(one for one in found.lower(lan) if not isinstance(one, Zone)))
 
 
+def of_nothing() -> tuple[Resource, ...]:
+    """What the drivers none and host make, of a network with a container each: a namespace for that of none."""
+    for driver, container in (("none", "api"), ("host", "web")):
+        found = drivers.find(driver)
+        assert found is not None
+        network = Network("shop", "lan", driver, 1500, endpoints=(Endpoint(container, "lan", "", ""),))
+        assert not list(found.lower(network))
+    return (Netns("api", "netns:api"),)
+
+
 ETH0 = Parent("eth0")
 VLAN = Parent("eth0.20", "vlan", "#eth0.20", ETH0, 20, 1500)
 DUMMY = Parent("dm0", "dummy", "lan#parent")
@@ -181,6 +191,7 @@ CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
     ),
     "bridge-lost": (SHOP, tuple(one for one in SHOP if one not in (BRIDGE, *GATEWAYS))),
     "container-removed": (without("api"), SHOP),
+    "none-and-host": (of_nothing(), ()),
     "macvlan": (macvlan("bridge"), ()),
     "macvlan-mode": (macvlan("private"), macvlan("bridge")),
     "driver": (edited(SHOP, ("link web/front", {"kind": "macvlan", "parent": "/eth0", "peer": None})), SHOP),
