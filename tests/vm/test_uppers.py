@@ -84,6 +84,7 @@ LISTS: dict[str, list[list[Change]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lists", LISTS.values(), ids=LISTS.keys())
 def test_the_host_in_memory_does_as_the_kernel_does(lists: list[list[Change]], host: Machine) -> None:
     conformance.test_both_hosts_do_the_same(lists, host)

@@ -207,7 +207,7 @@ def test_containers_reach_each_other_and_only_wireguard_is_on_the_wire(
     assert {_port(frame[14:]) for frame in seen if not _is_own(frame)} == PORTS
 
 
-@pytest.mark.parametrize("network", ["front", "back"])
+@pytest.mark.parametrize("network", ["front", pytest.param("back", marks=pytest.mark.thorough)])
 def test_services_are_reached_from_every_host_and_nothing_of_that_is_in_clear(
     hosts: dict[str, Host], tmp_path: Path, network: str
 ) -> None:
