@@ -122,7 +122,7 @@ def _pytest(tests: Sequence[str], out: Path, cpus: int, seconds: float) -> list[
     bounded = ["timeout", "--foreground", "--signal=INT", "--kill-after=20", str(within)]
     measured = ["coverage", "run", "-m"] if COVERAGE else []
     options = ["-v", "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={LONG}", f"--junitxml={out / RESULTS}"]
-    options += ["-n", str(cpus), "--dist", "worksteal"]
+    options += ["-n", str(cpus), "--dist", "load", "--maxschedchunk", "1"]
     options += ["-m", "not thorough"] if BRIEF else []
     options += ["--color=yes"] if sys.stdout.isatty() else []
     return [*bounded, sys.executable, "-m", *measured, "pytest", *options, *tests]
