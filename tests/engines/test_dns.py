@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import pytest
 
 from .docker import Docker
@@ -29,16 +32,25 @@ def looks_up(lab: Lab, pid: int, name: str) -> bool:
     return lab.run(words, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_containers_of_an_engine_find_each_other_by_name(engine: str, request: pytest.FixtureRequest) -> None:
-    one: Docker | Podman = request.getfixturevalue(engine)
-    network = ("--network", "none") if engine == "docker" else ("--network", "podman")  # on none that makes no file
+class Pair(NamedTuple):
+    """Two containers that find each other: their processes, the manifest, and what web's resolv.conf was before."""
+
+    web: int
+    db: int
+    manifest: Path
+    before: str
+
+
+def find_each_other(one: Docker | Podman, text: str, server: str) -> Pair:
+    """Start two containers, apply a manifest for them, restart one, and have them find each other all the while."""
+    is_docker = isinstance(one, Docker)
+    network = ("--network", "none") if is_docker else ("--network", "podman")  # on none that makes no file
     lab, web, db = one.lab, one.run("shop-web", *network), one.run("shop-db", *network)
-    manifest = lab.manifest(SHOP.replace("ENGINE", engine))
+    manifest = lab.manifest(text.replace("ENGINE", "docker" if is_docker else "podman"))
     before = resolv_conf(lab, web)
     lab.netapply(manifest)
     assert "nothing to do" in lab.netapply(manifest)
-    assert resolv_conf(lab, web).splitlines()[1] == "nameserver 10.20.0.1"
+    assert resolv_conf(lab, web).splitlines()[1] == f"nameserver {server}"
     assert looks_up(lab, web, "store")
     assert looks_up(lab, db, "web")
     one("restart", "-t", "0", "shop-web")
@@ -46,6 +58,13 @@ def test_containers_of_an_engine_find_each_other_by_name(engine: str, request: p
     lab.netapply(manifest)
     assert "nothing to do" in lab.netapply(manifest)
     assert looks_up(lab, web, "db")
-    lab.netapply("destroy", manifest)
-    assert resolv_conf(lab, web) == before
-    assert "netapply" not in resolv_conf(lab, db)
+    return Pair(web, db, manifest, before)
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_containers_of_an_engine_find_each_other_by_name(engine: str, request: pytest.FixtureRequest) -> None:
+    one: Docker | Podman = request.getfixturevalue(engine)
+    pair = find_each_other(one, SHOP, "10.20.0.1")
+    one.lab.netapply("destroy", pair.manifest)
+    assert resolv_conf(one.lab, pair.web) == pair.before
+    assert "netapply" not in resolv_conf(one.lab, pair.db)

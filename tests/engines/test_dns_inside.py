@@ -7,7 +7,7 @@ import pytest
 from .docker import Docker
 from .lab import Lab
 from .podman import Podman
-from .test_dns import looks_up, resolv_conf
+from .test_dns import find_each_other, looks_up, resolv_conf
 
 SHOP = """
 project: shop
@@ -34,28 +34,15 @@ def processes(lab: Lab) -> int:
 @pytest.mark.parametrize("engine", ["docker", "podman"])
 def test_they_find_each_other_and_no_process_outlives_them(engine: str, request: pytest.FixtureRequest) -> None:
     one: Docker | Podman = request.getfixturevalue(engine)
-    network = ("--network", "none") if engine == "docker" else ("--network", "podman")  # on none that makes no file
-    lab, web, db = one.lab, one.run("shop-web", *network), one.run("shop-db", *network)
-    manifest = lab.manifest(SHOP.replace("ENGINE", engine))
-    before = resolv_conf(lab, web)
-    lab.netapply(manifest)
-    assert "nothing to do" in lab.netapply(manifest)
-    assert resolv_conf(lab, web).splitlines()[1] == "nameserver 127.0.0.11"
-    assert resolvers(lab, web) == resolvers(lab, db) == ["tcp", "udp"]
-    assert looks_up(lab, web, "store")
-    assert looks_up(lab, db, "web")
-    one("restart", "-t", "0", "shop-web")
-    web = one.pid("shop-web")
-    lab.netapply(manifest)
-    assert "nothing to do" in lab.netapply(manifest)
-    assert looks_up(lab, web, "db")
+    lab, pair = one.lab, find_each_other(one, SHOP, "127.0.0.11")
+    assert resolvers(lab, pair.web) == resolvers(lab, pair.db) == ["tcp", "udp"]
     assert processes(lab) == 2
     one("stop", "-t", "0", "shop-db")
-    lab.netapply(manifest)
+    lab.netapply(pair.manifest)
     assert processes(lab) == 1
-    lab.netapply("destroy", manifest)
+    lab.netapply("destroy", pair.manifest)
     assert processes(lab) == 0
-    assert resolv_conf(lab, web) == before
+    assert resolv_conf(lab, pair.web) == pair.before
 
 
 def test_where_docker_has_its_own_there_is_none(docker: Docker) -> None:
