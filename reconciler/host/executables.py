@@ -270,10 +270,13 @@ class Conversation:
                 waiting.register(stream, selectors.EVENT_WRITE if step == self._write else selectors.EVENT_READ, step)
             while waiting.get_map() and not (self.late or self.too_much):
                 ready = waiting.select(max(0.0, deadline - time.monotonic()))
-                self.late = not ready
+                self.late = not ready and time.monotonic() >= deadline
                 for key, _ in ready:
                     if not key.data(key.fd):
                         waiting.unregister(key.fileobj)
+                    if key.fileobj is self.process.stdin and not self.left:
+                        # not before: a child that another thread starts has a copy, and epoll would tell of that
+                        self.process.stdin.close()
         finally:
             os.close(ended)
             waiting.close()
@@ -309,12 +312,11 @@ class Conversation:
         return False
 
     def _write(self, descriptor: int) -> bool:
-        with suppress(BrokenPipeError):
+        try:
             self.left = self.left[os.write(descriptor, self.left[:_CHUNK]) :]
-            if self.left:
-                return True
-        self._streams()[0].close()
-        return False
+        except BrokenPipeError:
+            self.left = self.left[:0]
+        return bool(self.left)
 
     def _read(self, descriptor: int) -> bool:
         chunk = os.read(descriptor, _CHUNK)

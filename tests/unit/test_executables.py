@@ -6,17 +6,19 @@ import json
 import os
 import select
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
 from reconciler.errors import DriverError, HostLacks
 from reconciler.host import executables
-from reconciler.host.executables import Executable, executable, run
+from reconciler.host.executables import Conversation, Executable, executable, run
 from tests.drivers import executable as put
 
 PYTHON = "#!/usr/bin/env python3\n"
@@ -280,6 +282,21 @@ def test_a_driver_that_takes_too_long_is_ended_with_all_that_it_has_started(fold
     assert time.monotonic() - started < 20
     assert "it had not ended after 0.5 s\n  its standard error: early\n" in said
     assert ended(int(said.split()[-1]))
+
+
+def test_a_copy_of_its_standard_input_in_another_child_does_not_end_it_early() -> None:
+    """Between fork and exec a child has copies of all descriptors, those for a driver that another thread runs, too."""
+    talks = "exec 0<&-; sleep 0.3; echo done"
+    process = subprocess.Popen(["sh", "-c", talks], stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
+    assert process.stdin
+    copy = os.dup(process.stdin.fileno())
+    talk = Conversation(process, b"{}")
+    try:
+        talk.hold(time.monotonic() + 30)
+    finally:
+        talk.end()
+        os.close(copy)
+    assert (talk.fault(30), bytes(talk.output)) == ("", b"done\n")
 
 
 def test_what_a_driver_leaves_behind_does_not_hold_it_up(folder: Path) -> None:
