@@ -60,7 +60,8 @@ class Flow:
             self._send()
             self._receive(0.1)
         assert self.answered, f"{self.address} does not answer at all"
-        self.sent = len(self.answered)  # from here on every packet counts
+        self.sent, self.answered = 0, set()  # from here on every packet counts
+        self._identifier = self._identifier + 1 & 0xFFFF  # what is still on its way is no answer to one that counts
         self._thread.start()
 
     def _run(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..plan import Create, Delete, Update
+from ..plan import Change, Create, Delete, Update
 from ..resources import NftTable
 from . import services
 from .content import Content
@@ -35,11 +35,16 @@ def _entry(entry: Entry, content: Content, view: View) -> Iterator[str]:
     yield f"  {view.sign(entry.action)} {view.paint(title(entry), COLOURS[entry.action])}{where}"
     for action, line in services.lines(entry, content.names) if entry.thing == SERVICES else details(entry):
         yield f"      {_mark(action, view)}{view.paint(line, COLOURS.get(action, DIM))}"
-    for change in entry.changes:
-        if isinstance(resource_of(change), NftTable) and (entry.thing != SERVICES or view.verbose):
-            yield from (f"      {line}" for line in firewall(change, view))
-        elif view.verbose:
-            yield view.paint(f"      {_verb(change)} {in_full(resource_of(change))}", DIM)
+    if view.verbose or entry.thing.kind == "firewall":
+        for change in entry.changes:
+            yield from _in_full(change, view)
+
+
+def _in_full(change: Change, view: View) -> Iterator[str]:
+    if isinstance(resource_of(change), NftTable):
+        yield from (f"      {line}" for line in firewall(change, view))
+    elif view.verbose:
+        yield view.paint(f"      {_verb(change)} {in_full(resource_of(change))}", DIM)
 
 
 def _mark(action: str, view: View) -> str:

@@ -97,18 +97,8 @@ def resource_of(change: Change) -> Resource:
 
 def thing_of(resource: Resource) -> Thing:
     """Return what a resource is a part of."""
-    if isinstance(resource, NftTable) and resource.sandbox != HOST:
-        return SERVICES
-    if isinstance(resource, NftTable):
-        return Thing("firewall", name=f"{resource.family} {resource.name}")
-    if isinstance(resource, Accepts):
-        return Thing("firewall", name=resource.name)
-    if isinstance(resource, Sysctl):
-        return Thing("setting", name=resource.name)
-    if isinstance(resource, DnsHosts):
-        return Thing("names", network=resource.network)
-    if isinstance(resource, DnsServer):
-        return Thing("resolver", name=resource.name)
+    if isinstance(resource, _BY_ITSELF):  # in a large plan one question for thousands of links, addresses and routes
+        return _by_itself(resource)
     container, network = subject(resource)
     if (network or container or "").startswith(HALF_MADE):
         return Thing("leftover", name=network or container or "")
@@ -117,11 +107,30 @@ def thing_of(resource: Resource) -> Thing:
 
         if is_part(resource):
             return Thing("tunnel", name="to other hosts")
-    if network is None and container is None:  # a route of the host by no link, or what several networks share
+        # a route of the host by no link, or what several networks share
         return Thing("other", name=str(resource.key).replace("#", ""))
     if network is None:
         return Thing("container", container)
     return Thing("endpoint" if container is not None else "network", container, network)
+
+
+_BY_ITSELF = (NftTable, Accepts, Sysctl, DnsHosts, DnsServer)
+
+
+def _by_itself(resource: NftTable | Accepts | Sysctl | DnsHosts | DnsServer) -> Thing:
+    match resource:
+        case NftTable(sandbox=sandbox) if sandbox != HOST:
+            return SERVICES
+        case NftTable(family=family, name=name):
+            return Thing("firewall", name=f"{family} {name}")
+        case Accepts(name=name):
+            return Thing("firewall", name=name)
+        case Sysctl(name=name):
+            return Thing("setting", name=name)
+        case DnsHosts(network=network):
+            return Thing("names", network=network)
+        case DnsServer(name=name):
+            return Thing("resolver", name=name)
 
 
 def _entry(thing: Thing, changes: Sequence[Change]) -> Entry:
@@ -156,7 +165,7 @@ def _on_parent(changes: Sequence[Change]) -> list[Change]:
 def _is_head(thing: Thing, resource: Resource) -> bool:
     match resource:
         case Link(path=path):
-            return thing != SERVICES and ("#" not in path or thing.kind in ("other", "tunnel"))
+            return ("#" not in path or thing.kind in ("other", "tunnel")) and thing != SERVICES
         case Netns():
             return thing.kind in ("container", "leftover")
         case NftTable() | Accepts() | Sysctl() | Delegated() | DnsHosts() | DnsServer():

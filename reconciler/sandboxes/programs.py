@@ -60,13 +60,17 @@ def _read(process: subprocess.Popen[bytes], name: str, until: float) -> tuple[by
     assert process.stderr
     streams = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     said, complaints = streams.values()
+    waiting = select.poll()  # select(2) knows no descriptor above 1023, and each namespace kept to roll back is one
+    for stream in streams:
+        waiting.register(stream, select.POLLIN)
     while streams:
-        ready = select.select(streams, [], [], max(0.0, until - time.monotonic()))[0]
+        ready = waiting.poll(max(0.0, until - time.monotonic()) * 1000)
         if not ready:
             raise Silent(f"{name} did not answer within {PATIENCE:g} s")
-        for stream in ready:
+        for stream, _ in ready:
             if not (piece := os.read(stream, 1 << 16)):
                 del streams[stream]
+                waiting.unregister(stream)
                 continue
             streams[stream] += piece
             if len(streams[stream]) > MOST:

@@ -27,6 +27,8 @@ _STARTED_WITHIN = 10.0
 _ENDED_WITHIN = 2.0
 """Seconds; then it is killed."""
 
+_KILLED_WITHIN = 10.0
+
 
 def program() -> str:
     """Return where dnsmasq is. Raises HostLacks."""
@@ -123,10 +125,12 @@ def stop(conf: str, pids: Iterable[int], before: Callable[[int], None]) -> None:
     """
     for pid, descriptor in _held(conf, pids):
         before(pid)
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        waiting = select.poll()  # select(2) knows no descriptor above 1023, and each namespace kept to roll back is one
+        waiting.register(descriptor, select.POLLIN)
+        for number, seconds in ((signal.SIGTERM, _ENDED_WITHIN), (signal.SIGKILL, _KILLED_WITHIN)):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
-            if select.select([descriptor], [], [], _ENDED_WITHIN)[0]:
+            if waiting.poll(seconds * 1000):
                 break
         else:
             raise OperationFailed(f"the dnsmasq of {conf} does not end (EBUSY)", errno.EBUSY)
