@@ -61,7 +61,7 @@ bench-growth: venv ## how apply and no-op grow from 1000 to 4000 endpoints (root
 
 bench-engines: venv ## attach 100 containers by netapply, ip, CNI, Docker and Podman (root); writes bench-engines.json
 	@.ci/deps engines
-	@timeout --signal=INT --kill-after=20 $(BENCH_ENGINES_LIMIT) $(BIN)/python -m tests.bench.engines
+	@timeout --foreground --signal=INT --kill-after=60 $(BENCH_ENGINES_LIMIT) $(BIN)/python -m tests.bench.engines
 
 check: venv ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ from __future__ import annotations
 import compileall
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from tests.isolation import isolated, lacks
 
@@ -39,14 +39,14 @@ def main(arguments: list[str]) -> int:
     os.chdir(table.ROOT)
     # as pip does when it installs; an editable install does not
     compileall.compile_dir(table.ROOT / "reconciler", quiet=1)
-    table.begin()
-    rows = []
+    wanted = (cases.growth,) if "--growth" in arguments else WHOLE
+    return table.fill(measured(wanted), "bench.json", "--gate" in arguments)
+
+
+def measured(wanted: Iterable[Callable[[], Iterator[Row]]]) -> Generator[Row, None, None]:
     with isolated():
-        for case in (cases.growth,) if "--growth" in arguments else WHOLE:
-            for row in case():
-                rows.append(row)
-                print(table.shown(row), flush=True)
-    return table.end(rows, "bench.json", "--gate" in arguments)
+        for case in wanted:
+            yield from case()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +18,32 @@ from .cases import Row
 ROOT = Path(__file__).parents[2]
 
 HEAD = ("what", "value", "target", "met", "measured", "peers")
+
+
+INTERRUPTED = 130
+"""The exit code, as shells have it: 128 and SIGINT's number."""
+
+
+def fill(measured: Generator[Row, None, None], file: str, gate: bool) -> int:
+    """Print rows as they are measured, keep them in a file, and return the exit code. If interrupted, keep nothing."""
+    signal.signal(signal.SIGINT, _interrupt)
+    rows = []
+    try:
+        with closing(measured):
+            begin()
+            for row in measured:
+                rows.append(row)
+                print(shown(row), flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted; {file} is as it was before", file=sys.stderr)
+        return INTERRUPTED
+    return end(rows, file, gate)
+
+
+def _interrupt(number: int, _: object) -> None:
+    """Interrupt once: a terminal's signal and that of `timeout` are two, and nothing must interrupt the tidying up."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def begin() -> None:

@@ -10,7 +10,7 @@ import compileall
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
@@ -48,15 +48,10 @@ def main(arguments: list[str]) -> int:
         return 77
     os.chdir(table.ROOT)
     compileall.compile_dir(table.ROOT / "reconciler", quiet=1)
-    table.begin()
-    rows = []
-    for row in compared():
-        rows.append(row)
-        print(table.shown(row), flush=True)
-    return table.end(rows, "bench-engines.json", "--gate" in arguments)
+    return table.fill(compared(), "bench-engines.json", "--gate" in arguments)
 
 
-def compared() -> Iterator[Row]:
+def compared() -> Generator[Row, None, None]:
     """Measure netapply, and then each peer against what netapply took right before it."""
     ours, ruleset = netapply.plain()
     yield Row("netapply, the whole process", str(ours), ours.wall * 1000, None, "ms")

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,12 +43,11 @@ def host() -> Iterator[Lab]:
     """Run the block with an empty host, once the kernel is done with the one of before. Nothing of it is left after."""
     with isolated():
         settle()
-    with tempfile.TemporaryDirectory() as folder:
-        with lab(Path(folder)) as new:
-            first = os.pidfd_open(new.pid)
-            yield new
-        select.select([first], [], [], 20)  # its first process ends last: nobody writes to the folder any more
-        os.close(first)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ended, lab(Path(folder)) as new:
+        first = os.pidfd_open(new.pid)
+        ended.callback(os.close, first)
+        ended.callback(select.select, [first], [], [], 20)  # it ends last: nobody writes to the folder any more
+        yield new
 
 
 def namespaces(here: Lab) -> None:
