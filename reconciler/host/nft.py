@@ -14,6 +14,7 @@ import hashlib
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
@@ -42,6 +43,10 @@ _GETTABLE, _GETGEN = 1, 16  # linux/netfilter/nf_tables.h
 _TABLE_NAME, _GEN_ID = 1, 1
 _NLMSG_ERROR = 2
 _SO_NETNS_COOKIE = 71
+
+_IN_THE_LIBRARY = threading.Lock()
+"""One thread at a time: the names of protocols are in one place for all of them (getprotobynumber(3)), so that of two
+listings at once one had the other's."""
 
 _LACKING = "nftables is missing; install it (apt install nftables)"
 _NO_KERNEL = "the kernel has no nftables; load its module (modprobe nf_tables)"
@@ -152,7 +157,11 @@ def run(commands: str) -> str:
     """Run nft commands as one transaction and return what they print, stateless."""
     generation()  # without rights, or without nftables in the kernel, the library would end the process
     library = _library()
-    failed, output, complaint = _run_in(library, commands) if library else _run_program(commands)
+    if library:
+        with _IN_THE_LIBRARY:
+            failed, output, complaint = _run_in(library, commands)
+    else:
+        failed, output, complaint = _run_program(commands)
     if failed:
         _complain(complaint)
     return output
@@ -227,8 +236,6 @@ def _library() -> ctypes.CDLL | None:
 
 def in_scratch_namespace(task: Callable[[], T]) -> T:
     """Return what the task returns in a network namespace of its own, made for a thread and gone with it."""
-    import threading
-
     results: list[T] = []
     failures: list[BaseException] = []
 

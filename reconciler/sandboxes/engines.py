@@ -139,14 +139,15 @@ class _Timed:
         self._handle.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self._handle, self._connection))
+        # a copy: once an engine says that it will close, HTTPConnection does, before the answer is read
+        return io.BufferedReader(_Incoming(self._handle.dup(), self._connection))
 
     def close(self) -> None:
         self._handle.close()
 
 
 class _Incoming(io.RawIOBase):
-    """What comes in by a socket. Closing it leaves the socket open."""
+    """What comes in by a socket, which is closed with it."""
 
     def __init__(self, handle: socket.socket, connection: _Connection) -> None:
         super().__init__()
@@ -158,6 +159,10 @@ class _Incoming(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         self._handle.settimeout(_left(self._connection.until))
         return self._handle.recv_into(buffer)
+
+    def close(self) -> None:
+        self._handle.close()
+        super().close()
 
 
 def _left(until: float) -> float:

@@ -114,7 +114,7 @@ def manifest(
 ) -> str:
     """Return a manifest, as JSON, of a network with the lab's plugins and those containers on it."""
     listed = {"plugins": [{"type": "lab"}, {"type": "meta"}], **(conflist or {})}
-    opts = {"conflist": listed, "bin_dirs": [str(BIN)], "timeout": 5, **(options or {})}
+    opts = {"conflist": listed, "bin_dirs": [str(BIN)], "timeout": 20, **(options or {})}
     return json.dumps(
         {
             "project": "shop",

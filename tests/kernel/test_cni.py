@@ -149,10 +149,10 @@ def test_what_check_finds_is_made_again(lab: Machine, edit: str) -> None:
 
 
 def test_an_error_that_will_pass_is_no_drift_and_one_at_once_is_the_plugins_own(lab: Machine) -> None:
-    apply(lab, manifest("web", options={"timeout": 1}))
+    apply(lab, manifest("web", options={"timeout": 3}))
     for passing in ("fail later 11", "sleep 60", "exec sh -c 'head -c 2000000 /dev/zero'"):
         fault("CHECK", "meta", passing)
-        assert "nothing to do" in lab.netapply("plan", "-", stdin=manifest("web", options={"timeout": 1})).stdout
+        assert "nothing to do" in lab.netapply("plan", "-", stdin=manifest("web", options={"timeout": 3})).stdout
     fault("CHECK", "meta", "fail 'it is no more'")
     assert "it is no more" in lab.netapply("plan", "-", stdin=manifest("web")).stdout
     lab.netapply("destroy", "--project", "shop")
@@ -182,7 +182,7 @@ FAULTS = {
     "echo broken >&2; exit 3": "broken",
     "exit 3": "it ended with exit code 3",
     "kill -9 $$": "it was killed by SIGKILL",
-    "sleep 60": "it had not ended after 1 s",
+    "sleep 60": "it had not ended after 3 s",
     "echo '[1, 2'": "answered ADD with no result, but with",
     "true; exit 0": "answered ADD with no result",
     "head -c 3000000 /dev/zero": "it printed more than 1 MiB",
@@ -192,7 +192,7 @@ FAULTS = {
 @pytest.mark.parametrize("shell", FAULTS)
 @pytest.mark.parametrize("plugin", ["lab", "meta"])
 def test_a_failed_add_is_told_and_undone(lab: Machine, plugin: str, shell: str) -> None:
-    text = manifest("web", options={"timeout": 1})
+    text = manifest("web", options={"timeout": 3} if shell == "sleep 60" else {})
     before = lab.snapshot()
     fault("ADD", plugin, shell if "exit" in shell or "fail" in shell else f"{shell}; exit 0")
     said = apply(lab, text, code=1)
@@ -201,7 +201,7 @@ def test_a_failed_add_is_told_and_undone(lab: Machine, plugin: str, shell: str) 
     assert [line.split()[:2] for line in calls()][-2:] == [["DEL", "meta"], ["DEL", "lab"]]
     assert (lab.snapshot(), leases(), records()) == (before, [], [])
     fault("ADD", plugin, None)
-    apply(lab, text)
+    apply(lab, manifest("web"))
     assert leases() == ["shop.web eth0"]
 
 

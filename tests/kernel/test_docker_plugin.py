@@ -6,12 +6,14 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..dns import check_found
 from ..machine import Machine
 from .docker_plugin import SOCKET, Plugin, ip, plugin, reply
 
@@ -27,8 +29,8 @@ def lab(host: Machine) -> Iterator[Plugin]:
         yield running
 
 
-def manifest(*containers: str, network: dict[str, Any] | None = None, **endpoint: Any) -> str:
-    driver_opts = {"plugin": "lab", "opts": {"colour": "red", "depth": 3, "deep": True}, "timeout": 2}
+def manifest(*containers: str, network: dict[str, Any] | None = None, timeout: int = 20, **endpoint: Any) -> str:
+    driver_opts = {"plugin": "lab", "opts": {"colour": "red", "depth": 3, "deep": True}, "timeout": timeout}
     front = {"driver": "docker-plugin", "driver_opts": driver_opts, "ipam": {"config": BOTH}, **(network or {})}
     return json.dumps(
         {
@@ -250,7 +252,7 @@ FAULTS = {
 def test_errors_of_the_plugin_are_told_and_undone(host: Machine, lab: Plugin, method: str, fault: Any) -> None:
     before = host.snapshot()
     lab.faults[method] = fault
-    said = apply(host, manifest("web"), code=1)
+    said = apply(host, manifest("web", timeout=2 if fault in (hang, drip) else 20), code=1)
     assert f"Docker plugin lab ({SOCKET}) failed at NetworkDriver.{method}: " in said
     assert FAULTS[fault] in said
     assert "the host is as it was before" in said
@@ -258,6 +260,23 @@ def test_errors_of_the_plugin_are_told_and_undone(host: Machine, lab: Plugin, me
     assert host.snapshot() == before
     lab.faults.clear()
     apply(host, manifest("web"))
+
+
+def test_an_answer_without_end_is_cut_off_though_the_plugin_has_said_that_it_will_close(
+    host: Machine, lab: Plugin
+) -> None:
+    """HTTPConnection does not hold on to the socket then, though all is still to be read."""
+
+    def drip_on(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        with suppress(OSError):
+            for _ in range(200):
+                handler.wfile.write(b" ")
+                time.sleep(0.1)
+            lab.violations.append("all of it was waited for")
+
+    lab.faults["CreateNetwork"] = drip_on
+    assert "it had not answered after 2 s" in apply(host, manifest("web", timeout=2), code=1)
 
 
 JOINS: dict[str, tuple[dict[str, Any], str]] = {
@@ -314,7 +333,7 @@ def test_a_socket_that_others_could_have_made_is_not_spoken_to(host: Machine, la
 def test_another_option_replaces_the_network_and_all_on_it(host: Machine, lab: Plugin) -> None:
     apply(host, manifest("web", "db"))
     before = _addresses(host, "web")
-    opts = {"plugin": "lab", "opts": {"colour": "blue"}, "timeout": 2}
+    opts = {"plugin": "lab", "opts": {"colour": "blue"}, "timeout": 20}
     said = apply(host, manifest("web", "db", network={"driver_opts": opts}))
     assert "create.Options.com.docker.network.generic.colour red → blue" in said
     assert _addresses(host, "web") == before
@@ -328,3 +347,18 @@ def test_subnets_and_addresses_that_were_chosen_stay(host: Machine, lab: Plugin)
     apply(host, manifest("api", "db", "web", network=chosen))
     assert _addresses(host, "web") == before
     assert "nothing to do" in apply(host, manifest("api", "db", "web", network=chosen))
+
+
+def test_containers_on_a_plugins_network_find_each_other_by_resolvers_of_their_own(host: Machine, lab: Plugin) -> None:
+    declared = json.loads(manifest("web", "db"))
+    declared["dns"] = True
+    for name, number in (("web", 70), ("db", 71)):
+        pinned = {"ipv4_address": f"10.50.0.{number}", "ipv6_address": f"fd00:50::{number}"}
+        declared["containers"][name]["networks"]["front"] = pinned
+    apply(host, json.dumps(declared))
+    assert "nothing to do" in apply(host, json.dumps(declared))
+    check_found("web", "db", "10.50.0.71", "fd00:50::71")
+    check_found("db", "web", "10.50.0.70", "fd00:50::70")
+    assert host.pings([("web", "10.50.0.71"), ("web", "fd00:50::71")]) == [True, True]
+    host.netapply("destroy", "--project", "shop")
+    assert [*Path("/run/netapply").glob("dns-*")] == []

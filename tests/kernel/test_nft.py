@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from reconciler.errors import HostLacks, NotPermitted, OperationFailed
 from reconciler.firewall import FAMILY, Zone, guard_of, guard_table, owner_of, table
 from reconciler.host import nft
+from reconciler.host.namespaces import side_by_side
 from reconciler.resources import NftTable
 from tests.machine import Machine
 
@@ -291,6 +292,16 @@ def test_the_tables_of_two_namespaces_are_not_mixed_up() -> None:
     thread.join(timeout=30)
     assert found == [None]
     assert nft.read(FAMILY, NAME) == wanted
+
+
+def test_what_threads_list_at_once_is_not_mixed_up() -> None:
+    elements = "tcp . 80 : 10.20.0.1, udp . 53 : 10.20.0.2"
+    nft.run(f"table inet t {{ map m {{ type inet_proto . inet_service : ipv4_addr; elements = {{ {elements} }}; }}; }}")
+
+    def listings() -> set[str]:
+        return {nft.run("list table inet t") for _ in range(250)}
+
+    assert len(set[str]().union(*side_by_side(*[listings] * 6))) == 1
 
 
 # what the host lacks

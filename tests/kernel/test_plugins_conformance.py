@@ -24,7 +24,7 @@ pytestmark = pytest.mark.root
 
 SCOPE = Scope("shop", {name: SandboxRef("netns", name, create=True) for name in ("web", "db")})
 WEB, DB = Netns("web", "netns:web"), Netns("db", "netns:db")
-TAGS = ("timeout=5", f"bin_dirs={cni_lab.BIN}")
+TAGS = ("timeout=20", f"bin_dirs={cni_lab.BIN}")
 
 
 def pods(container: str, interface: str = "eth0", mtu: int = 1500) -> Delegated:
@@ -35,7 +35,7 @@ def pods(container: str, interface: str = "eth0", mtu: int = 1500) -> Delegated:
 
 
 CREATE = {"NetworkID": "a" * 64, "Options": {}, "IPv4Data": [], "IPv6Data": []}
-LAN = Delegated("lan", "docker-plugin", HOST, json.dumps({"plugin": "lab", "create": CREATE}), tags=("timeout=5",))
+LAN = Delegated("lan", "docker-plugin", HOST, json.dumps({"plugin": "lab", "create": CREATE}), tags=("timeout=20",))
 
 
 def lan(container: str) -> Delegated:

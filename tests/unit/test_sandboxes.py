@@ -8,12 +8,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler import sandboxes
+from reconciler.host.namespaces import raise_descriptor_limit
 from reconciler.networks import SandboxRef
 from reconciler.sandboxes import Finder, Found, Pending, docker, engines, now, process, programs
 
@@ -73,9 +75,7 @@ def test_a_thousand_containers_of_docker_cost_one_list_where_their_processes_are
     monkeypatch.setattr(docker, "_kept_pid", lambda path, container: sleeper)
     listed = [{"Id": f"{number:064x}", "Names": [f"/c{number}"], "State": "running"} for number in range(1000)]
     with engine(path, {**PING, "/v1.44/containers/json?all=1": listed}) as one:
-        started = time.monotonic()
         answers = find(*(ref("docker", f"c{number}", path) for number in range(1000)))
-        assert time.monotonic() - started < 2
     assert one.asked == ["/_ping", "/v1.44/containers/json?all=1"]
     assert all(isinstance(answer, Found) for answer in answers)
 
@@ -173,7 +173,7 @@ def test_an_engine_that_says_a_byte_at_a_time_is_given_up(tmp_path: Path, monkey
 
     class Dripping(Engine):
         def _answer(self, connection: Any, path: str) -> None:
-            for letter in "HTTP/1.1 200 OK and so on":
+            for letter in f"HTTP/1.1 200 OK {'and so on ' * 20}":
                 if ended.wait(0.1):
                     return
                 connection.sendall(letter.encode())
@@ -183,16 +183,36 @@ def test_an_engine_that_says_a_byte_at_a_time_is_given_up(tmp_path: Path, monkey
         started = time.monotonic()
         (found,) = find(ref("docker", "web", path))
         assert "did not answer within" in reason(found)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 15, "all that it has to say takes 20"
     finally:
         ended.set()
         one.end()
 
 
+def test_an_engine_that_closes_after_an_answer_is_listened_to_until_then(tmp_path: Path, sleeper: int) -> None:
+    path = tmp_path / "docker.sock"
+    said = http(json.dumps(inspected(sleeper)).encode(), Connection="close")
+
+    class Slow(Engine):
+        def _answer(self, connection: Any, path: str) -> None:
+            self.asked.append(path)
+            head, end, body = (PING["/_ping"] if path == "/_ping" else said).partition(b"\r\n\r\n")
+            connection.sendall(head + end)
+            time.sleep(0.2)
+            connection.sendall(body)
+
+    one = Slow(path, {})
+    try:
+        assert [type(found) for found in find(ref("docker", "a", path), ref("docker", "b", path))] == [Found, Found]
+    finally:
+        one.end()
+    assert (len(one.asked), one.connections) == (3, 2)
+
+
 def test_one_container_that_keeps_docker_waiting_does_not_hold_up_the_others(
     tmp_path: Path, sleeper: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "ANSWER", 0.3)
+    monkeypatch.setattr(engines, "ANSWER", 1.5)
     path, ended = tmp_path / "docker.sock", threading.Event()
 
     def slow() -> dict[str, Any]:
@@ -203,12 +223,12 @@ def test_one_container_that_keeps_docker_waiting_does_not_hold_up_the_others(
     with engine(path, answers):
         first, second = find(ref("docker", "a", path), ref("docker", "b", path))
         ended.set()
-    assert reason(first).endswith("did not answer within 0.3 s")
+    assert reason(first).endswith("did not answer within 1.5 s")
     assert isinstance(second, Found)
 
 
 def test_a_silent_engine_is_waited_for_once_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "ANSWER", 0.2)
+    monkeypatch.setattr(engines, "ANSWER", 0.5)
     path, ended = tmp_path / "docker.sock", threading.Event()
     finder, web = Finder(), ref("docker", "web", path)
 
@@ -220,7 +240,7 @@ def test_a_silent_engine_is_waited_for_once_in_a_run(tmp_path: Path, monkeypatch
         answers = [finder.find([web])[web] for _ in range(3)]
         ended.set()
     assert answers == [answers[0]] * 3
-    assert (one.asked, reason(answers[0])) == (["/_ping"], f"Docker ({path}) did not answer within 0.2 s")
+    assert (one.asked, reason(answers[0])) == (["/_ping"], f"Docker ({path}) did not answer within 0.5 s")
 
 
 def test_all_engines_together_take_little_longer_than_the_limit(
@@ -234,7 +254,7 @@ def test_all_engines_together_take_little_longer_than_the_limit(
         ended.wait(10)
         return b""
 
-    for number in range(8):
+    for number in range(40):
         path = tmp_path / f"{number}.sock"
         servers.append(Engine(path, {"/_ping": never}))
         references.append(ref("docker", "web", path))
@@ -244,7 +264,7 @@ def test_all_engines_together_take_little_longer_than_the_limit(
     ended.set()
     for one in servers:
         one.end()
-    assert took < 1.5
+    assert took < 6, "one after the other they take 8"
     assert all(isinstance(answer, Pending) and answer.silent for answer in answers)
 
 
@@ -349,16 +369,17 @@ def script(path: Path, text: str) -> str:
 def test_a_runtime_that_answers_badly_leaves_a_container_pending(
     text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "PATIENCE", 0.3)
+    if "sleep" in text:
+        monkeypatch.setattr(programs, "PATIENCE", 0.3)
     monkeypatch.setattr(programs, "MOST", 20000)
     runtime = script(tmp_path / "odd", text)
     started = time.monotonic()
     assert expected in reason(*find(SandboxRef("oci", "web", details=(("runtime", runtime),))))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
 
 
 def test_of_a_runtime_that_is_given_up_nothing_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "PATIENCE", 0.5)
+    monkeypatch.setattr(programs, "PATIENCE", 2.0)  # in which it has started, however busy the machine is
     runtime = script(tmp_path / "odd", f"sleep 30 &\necho $! > {tmp_path}/started\nwait")
     assert "did not answer" in reason(*find(SandboxRef("oci", "web", details=(("runtime", runtime),))))
     started = Path(f"/proc/{(tmp_path / 'started').read_text().strip()}/cmdline")
@@ -366,6 +387,16 @@ def test_of_a_runtime_that_is_given_up_nothing_runs_on(tmp_path: Path, monkeypat
     while started.exists() and started.read_bytes():  # a killed one has none, until somebody has waited for it
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_a_runtime_is_asked_however_many_descriptors_are_open(tmp_path: Path, sleeper: int) -> None:
+    raise_descriptor_limit()
+    runtime = script(tmp_path / "odd", f"""echo '{{"pid": {sleeper}, "status": "running"}}'""")
+    with ExitStack() as opened:
+        while opened.enter_context(open(os.devnull, "rb")).fileno() < 1200:
+            pass
+        (found,) = find(SandboxRef("oci", "web", details=(("runtime", runtime),)))
+    assert isinstance(found, Found)
 
 
 def test_a_runtime_that_is_not_there_leaves_a_container_pending() -> None:

@@ -66,14 +66,16 @@ def _address(name: str, path: str) -> str:
 
 
 class _Connection(HTTPConnection):
-    """A connection to a unix socket."""
+    """A connection to a unix socket. `handle` is the socket, which it forgets itself once a plugin says that it will
+    close, though the answer is still to be read."""
 
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("plugin", timeout=timeout)
         self._path = path
+        self.handle = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self.sock = self.handle
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
@@ -91,13 +93,16 @@ def call(name: str, method: str, body: Mapping[str, Any] | None, timeout: float)
 
     def cut() -> None:
         late.set()
-        with suppress(OSError, AttributeError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            connection.handle.shutdown(socket.SHUT_RDWR)
 
     watch = threading.Timer(timeout, cut)  # the socket's own timeout is for each single piece of an answer
     watch.start()
     try:
         payload = b"" if body is None else json.dumps(body).encode()
+        connection.connect()
+        if late.is_set():  # too early to be cut
+            raise TimeoutError
         connection.request("POST", f"/{method}", payload, {"Accept": _MEDIA_TYPE, "Content-Type": "application/json"})
         response = connection.getresponse()
         status, answer = response.status, response.read(OUTPUT_LIMIT + 1)
@@ -109,8 +114,9 @@ def call(name: str, method: str, body: Mapping[str, Any] | None, timeout: float)
         raise OperationFailed(f"{label}{failure!r}") from failure
     finally:
         watch.cancel()
+        watch.join()  # before its socket's number can be another's
         connection.close()
-        watch.join()
+        connection.handle.close()
     if late.is_set():
         raise OperationFailed(f"{label}it had not answered after {timeout:g} s")
     if len(answer) > OUTPUT_LIMIT:
