@@ -20,7 +20,7 @@ TYPE_CHECKING = False  # type checkers take it for typing's, which takes 13 ms t
 if TYPE_CHECKING:
     from typing import Any
 
-    from .api import apply, destroy, load, plan, this_host
+    from .api import apply, destroy, load, own_key, pinned, plan, plan_destruction, this_host, with_key
     from .engine import Options, Proposal, Report
     from .errors import (
         ApplyFailed,
@@ -65,12 +65,16 @@ __all__ = [
     "apply",
     "destroy",
     "load",
+    "own_key",
+    "pinned",
     "plan",
+    "plan_destruction",
     "this_host",
+    "with_key",
 ]
 
 _HOMES = {
-    ".api": ("apply", "destroy", "load", "this_host"),
+    ".api": ("apply", "destroy", "load", "own_key", "pinned", "plan_destruction", "this_host", "with_key"),
     ".engine": ("Options", "Proposal", "Report"),
     ".manifest.model": ("Manifest",),
     ".plan": ("Change", "Create", "Delete", "Plan", "Update"),

@@ -1,4 +1,4 @@
-"""What `import reconciler` offers, and what the command line is made of: four functions on manifests and hosts."""
+"""What `import reconciler` offers, and what the command line is made of: functions on manifests and hosts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .manifest.model import Manifest
 if TYPE_CHECKING:
     from . import doctor as model
     from .host import Host
+    from .keys import Own
 
 DEFAULTS = Options()
 
@@ -25,15 +26,15 @@ class Diagnosis(NamedTuple):
     versions: Mapping[str, str]
 
 
-def load(*paths: str | os.PathLike[str]) -> Manifest:
+def load(*paths: str | os.PathLike[str], keyless: bool = False) -> Manifest:
     """Read manifest files (folders: all in them, "-": stdin) into one manifest. Raises ManifestError, with all errors.
 
-    Needs no right and no host.
+    Needs no right and no host. `keyless`: hosts with encrypted networks may be without a public key yet.
     """
     from .manifest import load as read
 
     manifest = read([os.fspath(path) for path in paths])
-    if manifest.hosts:
+    if manifest.hosts and not keyless:
         from .allocation import tunnels
 
         if problems := list(tunnels.without_keys(manifest)):
@@ -74,6 +75,40 @@ def destroy(
     manifest = what if isinstance(what, Manifest) else None
     project = what if isinstance(what, str) else what.project
     return engine.destroy(project, host or this_host(), options, progress, manifest)
+
+
+def plan_destruction(what: Manifest | str, host: Host | None = None) -> Proposal:
+    """Return what `destroy` would do, and change nothing; its observation is all that the project has on the host."""
+    manifest = what if isinstance(what, Manifest) else None
+    project = what if isinstance(what, str) else what.project
+    return engine.plan_destruction(project, host or this_host(), manifest)
+
+
+def pinned(manifest: Manifest, host: Host | None = None, options: Options = DEFAULTS) -> dict[str, str]:
+    """Return the new texts, by file name, of files in which to write the subnets and addresses chosen on the host.
+
+    Raises as `plan` does, and ManifestError for a place that can't be written to.
+    """
+    from .pin import pin
+
+    return pin(manifest, plan(manifest, host, options).topology)
+
+
+def own_key(manifest: Manifest, host: Host | None = None, here: str | None = None) -> Own:
+    """Return the public key of this host, of which the private one is made unless there is one.
+
+    Raises ManifestError where there are no hosts or not this; HostLacks, NotPermitted, OperationFailed for a file.
+    """
+    from .keys import own
+
+    return own(manifest, host or this_host(), here)
+
+
+def with_key(manifest: Manifest, key: Own) -> dict[str, str]:
+    """Return the new text, by file name, of the file in which to write a host's public key; {} where it is there."""
+    from .keys import written
+
+    return written(manifest, key)
 
 
 def doctor(manifest: Manifest | None = None, host: Host | None = None, options: Options = DEFAULTS) -> Diagnosis:

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints, exits. docs/cli.md describes it; what it does is `reconciler.api`'s.
+"""The commands: what each takes, calls and prints. docs/cli.md describes them; what they do is `reconciler.api`'s.
 
 Everything that takes time to import is imported by the command that needs it.
 """
@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import exits
 from .errors import NetapplyError
+from .exits import DIFFERENCES, OK, REFUSED, USAGE_ERROR
 from .options import (
     DEFAULT_FILE,
     Check,
@@ -39,7 +41,7 @@ from .options import (
     Write,
     WriteKey,
 )
-from .output import Errors, Page, Unwritable, page_of, put, replace_files, write
+from .output import Page, page_of, put, replace_files, write
 from .report.terminal import view_of
 
 if TYPE_CHECKING:
@@ -47,12 +49,6 @@ if TYPE_CHECKING:
     from .engine import Progress, Proposal, Report
     from .host import Host
     from .manifest.model import Manifest
-
-USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
-"""Click's UsageError: of which click, an own one or that within typer, depends on typer's version."""
-
-OK, FAILED, DIFFERENCES, REFUSED, USAGE, LACKS, BUG = 0, 1, 2, 3, 64, 69, 70
-"""The exit codes that are no error's own: see `reconciler.errors` for those, docs/cli.md for all."""
 
 
 def host_factory() -> "Host":
@@ -89,58 +85,8 @@ def _main(
 
 
 def run(args: Sequence[str]) -> int:
-    """Run the command and return its exit code. The one place where errors become codes."""
-    said = Errors(args)
-    try:
-        return _invoke(list(args))
-    except NetapplyError as failure:
-        if said.debug:
-            _trace()
-        said.error(failure)
-        return failure.exit_code
-    except KeyboardInterrupt:  # not while applying: the engine rolls back then, and raises ApplyFailed
-        said.plain("interrupted; nothing was changed", FAILED, "Interrupted")
-        return FAILED
-    except OSError as failure:
-        if not isinstance(failure, Unwritable):
-            return _bug(failure, said)
-        said.plain(f"the result can't be written: {failure.strerror}", LACKS, "Unwritable")
-        return LACKS
-    except Exception as failure:  # noqa: BLE001 - no traceback ever reaches a user who did not ask for it
-        if not isinstance(failure, USAGE_ERROR):
-            return _bug(failure, said)
-        ctx = getattr(failure, "ctx", None)
-        hint = f"`{ctx.command_path if ctx else 'netapply'} --help` says how it is used"
-        said.plain(failure.format_message(), USAGE, "Usage", hint)
-        return USAGE
-
-
-def _invoke(args: list[str]) -> int:
-    command = typer.main.get_command(app)
-    if "_NETAPPLY_COMPLETE" in os.environ:
-        command.main(args, prog_name="netapply")  # answers the shell and exits
-    try:
-        with command.make_context("netapply", args) as ctx:
-            if not args:
-                write(sys.stderr, command.get_help(ctx) + "\n")
-                return USAGE
-            return int(command.invoke(ctx) or OK)
-    except typer.Exit as done:
-        return done.exit_code
-
-
-def _bug(failure: Exception, said: Errors) -> int:
-    if said.debug:
-        _trace()
-    hint = "" if said.debug else "run it again with --debug and report what it prints"
-    said.plain(f"this is a bug in netapply: {type(failure).__name__}: {failure}", BUG, "Bug", hint)
-    return BUG
-
-
-def _trace() -> None:
-    import traceback
-
-    write(sys.stderr, traceback.format_exc())
+    """Run the command and return its exit code."""
+    return exits.run(app, args)
 
 
 @app.command()
@@ -210,13 +156,13 @@ def destroy(
     debug: Debug = False,
 ) -> int:
     """Remove all that the project owns, and nothing else."""
-    from . import api, engine
+    from . import api
     from .engine import Options
 
     page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
     name, manifest = _which(files, project, here)
     if check:
-        proposal = engine.plan_destruction(name, host_factory(), manifest)
+        proposal = api.plan_destruction(manifest or name, host_factory())
         return _tell(page, proposal, None, detailed_exitcode, checked=True)
     options = Options(lock_timeout=lock_timeout)
     return _carry_out(page, lambda progress: api.destroy(manifest or name, host_factory(), options, progress), None)
@@ -258,7 +204,7 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Show what there is: networks, containers, addresses; with a manifest also what has drifted from it."""
-    from . import api, engine
+    from . import api
     from .engine import Options
     from .report import json
     from .report import status as report
@@ -266,7 +212,7 @@ def status(
 
     name, manifest = _which(files, project, here)
     host = host_factory()
-    proposal = api.plan(manifest, host, Options(here=here)) if manifest else engine.plan_destruction(name, host)
+    proposal = api.plan(manifest, host, Options(here=here)) if manifest else api.plan_destruction(name, host)
     content = proposed(proposal, manifest) if manifest else None
     observed = proposal.observation.state
     if output is Format.JSON:
@@ -288,6 +234,8 @@ def explain(
     debug: Debug = False,
 ) -> int:
     """Say whether A reaches B on the host as it is, hop by hop, and what to change if not. Sends nothing."""
+    from dataclasses import replace
+
     from . import api
     from . import explain as model
     from .engine import Options
@@ -296,7 +244,7 @@ def explain(
 
     manifest = api.load(*file)
     host = host_factory()
-    filters = host.filters()
+    filters = host.filters(model.HOOKS)
     known = model.situation(
         api.plan(manifest, host, Options(here=here)), manifest, filters, bridged() if filters else ()
     )
@@ -304,7 +252,7 @@ def explain(
         one, other = (model.end(word, known.topology, known.elsewhere) for word in (start, target))
     except model.Unknown as wrong:
         raise USAGE_ERROR(str(wrong)) from wrong
-    answer = model.explain(one, other, known)
+    answer = model.explain(one, other, replace(known, sockets=host.listeners(model.concerned(one, other, known))))
     put(report.as_json(answer) if output is Format.JSON else report.text(answer))
     return DIFFERENCES if answer.verdict == "no" and detailed_exitcode else OK
 
@@ -338,13 +286,12 @@ def pin(
     """Show, as a diff, how to write the chosen subnets and addresses into the manifest; --write does it."""
     from . import api
     from .engine import Options
-    from .pin import pin as pinned
     from .report import about
 
     if in_place and "-" in files:
         raise USAGE_ERROR("standard input can't be written to; leave --write out and pass the diff to patch")
     manifest = api.load(*files)
-    texts = pinned(manifest, api.plan(manifest, host_factory(), Options(here=here)).topology)
+    texts = api.pinned(manifest, host_factory(), Options(here=here))
     if in_place:
         replace_files(texts)
     if output is Format.JSON:
@@ -365,15 +312,14 @@ def keys(
     debug: Debug = False,
 ) -> int:
     """Make this host's private key unless it has one, and print the public one; --write puts it into the manifest."""
-    from .keys import own, written
-    from .manifest import load
+    from . import api
     from .report import about
 
     if in_place and "-" in files:
         raise USAGE_ERROR("standard input can't be written to; leave --write out and put the key there by hand")
-    manifest = load(files)  # public keys may be missing in it
-    key = own(manifest, host_factory(), here)
-    texts = written(manifest, key) if in_place else {}
+    manifest = api.load(*files, keyless=True)
+    key = api.own_key(manifest, host_factory(), here)
+    texts = api.with_key(manifest, key) if in_place else {}
     replace_files(texts)
     put(about.keys_json(manifest, key, texts) if output is Format.JSON else about.keys(manifest, key, texts))
     return OK

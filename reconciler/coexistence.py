@@ -13,19 +13,25 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .host import Filter
-from .resources import LINK_GROUP, DnsServer, Link, NftTable, State
+from .incoming import Incoming, Published, Tunnel, alike
+from .resources import LINK_GROUP
 from .verdicts import DROP, Packet, blocks, outcomes
 
 FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 """The families of packets that a table of each family sees."""
 
-_INTO = re.compile(r'(ipv[46]) \. "([^"]+)" : goto into_(\w+)')
-_TRUSTED = re.compile(r'(ipv[46]) \. "[^"]+" \. "([^"]+)"')
 _QUOTED = re.compile(r'"([^"\s]+)"')
 _OPTION = re.compile(r"(?<!\S)-[io] (\S+)")
 _NEXT = re.compile(r"(?:jump |goto |@|-[jg] )([^\s,;}]+)")
 _ZONE, _POLICY = "netapply", "netapply-in"
 """What firewalld is told to make for networks that others come in to."""
+
+_HOSTS = "netapply-hosts"
+"""The policy of firewalld's for what other hosts send, whatever the zone of the link by which that comes."""
+
+_NOTHING = Incoming()
+_SAID = 3
+"""How many published ports are named in a line."""
 
 _DROPS = re.compile(r"(counter( packets \d+ bytes \d+)? )?(drop|reject\b.*)|-j (DROP|REJECT\b.*)")
 
@@ -34,7 +40,7 @@ class Obstacle(NamedTuple):
     """A base chain that would drop packets of some links of ours, why it would, and the command that mends it.
 
     `port`: what it drops are questions to resolvers that listen there, else it is what is forwarded; with `entering`
-    only connections that come in.
+    only connections that come in. `dropped` are words for what it drops that is neither.
     """
 
     filter: Filter
@@ -43,11 +49,14 @@ class Obstacle(NamedTuple):
     mend: str
     port: int = 0
     entering: bool = False
+    dropped: str = ""
 
     @property
     def what(self) -> str:
         """What is dropped, in words."""
         whose = ", ".join(self.links)
+        if self.dropped:
+            return f"the firewall chain {self.chain} drops {self.dropped}"
         if self.port:
             what = f"containers of {whose} ask the host's resolvers (port {self.port})"
             return f"the firewall chain {self.chain} drops what {what}"
@@ -62,68 +71,36 @@ class Obstacle(NamedTuple):
         return f"{legacy}{one.family} {one.table} {one.chain} (priority {one.priority}, {self.why})"
 
 
-def forwarding(desired: State) -> Mapping[int, tuple[str, ...]]:
-    """Return the links of networks that the host forwards for, by family: those that the project's table lets in to."""
-    return _by_family((family, link) for family, link, _ in _led_into(desired))
-
-
-def entered(desired: State) -> Mapping[int, tuple[str, ...]]:
-    """Return those of them to which the project's table lets connections from elsewhere in, by family."""
-    found = [(family, link) for family, link, how in _led_into(desired) if how == "routed"]
-    for one in desired.values():
-        if isinstance(one, NftTable):
-            found += _TRUSTED.findall(one.text.partition("set trusted {")[2].partition("\t}")[0])
-    return _by_family(found)
-
-
-def _led_into(desired: State) -> Iterator[tuple[str, str, str]]:
-    for one in desired.values():
-        if isinstance(one, NftTable):
-            yield from _INTO.findall(one.text)
-
-
-def _by_family(pairs: Iterable[tuple[str, str]]) -> Mapping[int, tuple[str, ...]]:
-    found: dict[int, set[str]] = {}
-    for family, link in pairs:
-        found.setdefault(int(family[3]), set()).add(link)
-    return {family: tuple(sorted(links)) for family, links in sorted(found.items())}
-
-
-def asking(desired: State) -> Mapping[int, tuple[str, ...]]:
-    """Return the ports at which resolvers of the project listen, each with the links of the networks that ask there."""
-    links = {one.path: one.name for one in desired.values() if isinstance(one, Link)}
-    found: dict[int, set[str]] = {}
-    for one in desired.values():
-        if isinstance(one, DnsServer) and not one.sandbox:
-            found.setdefault(one.port, set()).update(links[name] for name in one.networks if name in links)
-    return {port: tuple(sorted(names)) for port, names in sorted(found.items())}
-
-
 def obstacles(
     filters: Sequence[Filter],
     links: Mapping[int, Collection[str]],
     asked: bool = False,
     ports: Mapping[int, Collection[str]] | None = None,
     entered: Mapping[int, Collection[str]] | None = None,
+    incoming: Incoming = _NOTHING,
 ) -> list[Obstacle]:
     """Return the base chains that would drop what is forwarded for those links, by family, or asked at those ports.
 
     `asked`: the manifest says `coexist: docker`, so that what DOCKER-USER accepts is netapply's to keep. `entered` are
-    those of the links to which connections come from elsewhere.
+    those of the links to which connections come from elsewhere, `incoming` is what else comes from there.
     """
     found: list[Obstacle] = []
     for one in filters:
         if one.family not in FAMILIES or (one.hook == "forward" and asked and is_docker(one)):
             continue
         if one.hook == "forward":
-            found += _forwarding_obstacles(one, links, entered or {})
+            found += _forwarding_obstacles(one, links, entered or {}, incoming.published)
         elif one.hook == "input":
             found += _asking_obstacles(one, ports or {})
+            found += (left for tunnel in incoming.tunnels for left in _tunnel_obstacles(one, tunnel))
     return found
 
 
 def _forwarding_obstacles(
-    one: Filter, links: Mapping[int, Collection[str]], entered: Mapping[int, Collection[str]]
+    one: Filter,
+    links: Mapping[int, Collection[str]],
+    entered: Mapping[int, Collection[str]],
+    published: Sequence[Published],
 ) -> Iterator[Obstacle]:
     stopped, shut = set[str](), set[str]()
     ours = frozenset(link for names in links.values() for link in names)
@@ -134,11 +111,49 @@ def _forwarding_obstacles(
                 stopped.add(link)
             if link in entered.get(family, ()) and stops(one, link, into):
                 shut.add(link)
-    inward = {link for names in entered.values() for link in names}
+    closed = _closed(one, published, ours)
+    inward = {link for names in entered.values() for link in names} | set(closed)
     for found, only_entering in ((stopped, False), (shut - stopped, True)):
         if found:
             names = tuple(sorted(found))
             yield Obstacle(one, names, why(one), mend(one, names, inward), entering=only_entering)
+    if left := tuple(sorted(set(closed) - stopped - shut)):
+        which = port_names(closed[link] for link in left)
+        what = f"connections from elsewhere to {which}, published for {', '.join(left)}"
+        yield Obstacle(one, left, why(one), mend(one, left, inward), dropped=what)
+
+
+def _closed(one: Filter, published: Sequence[Published], ours: frozenset[str]) -> dict[str, list[Published]]:
+    """Return the published ports that a chain lets nobody outside come to, by the links of the networks."""
+    found: dict[str, list[Published]] = {}
+    for some in alike(one.text, (port for port in published if port.family in FAMILIES[one.family])):
+        link = some[0].link
+        if stops(one, link, *some[0].packets(ours | {link})):
+            found.setdefault(link, []).extend(some)
+    return found
+
+
+def port_names(published: Iterable[Sequence[Published]]) -> str:
+    """Return published ports in words: "port 8080/tcp", "ports 53/udp, 8080/tcp and 7 more"."""
+    said = [
+        f"{port}/{protocol}" for port, protocol in sorted({(p.port, p.protocol) for some in published for p in some})
+    ]
+    more = f" and {len(said) - _SAID} more" if len(said) > _SAID else ""
+    return f"port{'s' * (len(said) > 1)} {', '.join(said[:_SAID])}{more}"
+
+
+def _tunnel_obstacles(one: Filter, tunnel: Tunnel) -> Iterator[Obstacle]:
+    """Yield the chain if it drops what other hosts send; where that can't be known, if it is strict with the port."""
+    named = re.search(rf"\b{tunnel.port}\b", _reached(one)) is not None
+    shut = [
+        packet.source
+        for packet in tunnel.packets(FAMILIES[one.family])
+        if (ends := set(outcomes(one, packet))) == {DROP} or (DROP in ends and _default(one) and not named)
+    ]
+    if shut:
+        whose = f" for {', '.join(tunnel.networks)}" if tunnel.networks else ""
+        what = f"what other hosts send{whose} ({tunnel.kind}, UDP port {tunnel.port})"
+        yield Obstacle(one, (), why(one), _mend_tunnel(one, tunnel, shut), dropped=what)
 
 
 def _asking_obstacles(one: Filter, ports: Mapping[int, Collection[str]]) -> Iterator[Obstacle]:
@@ -177,9 +192,10 @@ def remarks(
     asked: bool = False,
     ports: Mapping[int, Collection[str]] | None = None,
     entered: Mapping[int, Collection[str]] | None = None,
+    incoming: Incoming = _NOTHING,
 ) -> Iterator[str]:
     """Yield a line for each base chain of others that would drop packets of the networks."""
-    yield from (f"{one.what}; {one.mend}" for one in obstacles(filters, links, asked, ports, entered))
+    yield from (f"{one.what}; {one.mend}" for one in obstacles(filters, links, asked, ports, entered, incoming))
 
 
 def why(one: Filter) -> str:
@@ -259,8 +275,8 @@ def mend(one: Filter, links: Sequence[str], inward: Collection[str] = ()) -> str
     return f"nft '{rule} iifname {{ {names} }} accept; {rule} oifname {{ {names} }} accept'"
 
 
-def mend_entering(one: Filter, links: Sequence[str], port: int = 0) -> str:
-    """Return what has pass what such links send to the host itself, or to a port of it by TCP; "" for no link."""
+def mend_entering(one: Filter, links: Sequence[str], port: int = 0, protocol: str = "tcp") -> str:
+    """Return what has pass what such links send to the host itself, or to a port of it; "" for no link."""
     if not links:
         return ""
     if _is_firewalld(one):
@@ -268,10 +284,33 @@ def mend_entering(one: Filter, links: Sequence[str], port: int = 0) -> str:
     if _is_ufw(one):
         return " && ".join(f"ufw allow in on {link}{f' to any port {port}' if port else ''}" for link in links)
     if _is_iptables(one) and one.chain == "INPUT":
-        only = f" -p tcp --dport {port}" if port else ""
+        only = f" -p {protocol} --dport {port}" if port else ""
         return " && ".join(f"{_program(one)} -I INPUT -i {link}{only} -j ACCEPT" for link in links)
-    names, only = ", ".join(f'"{link}"' for link in links), f" tcp dport {port}" if port else ""
+    names, only = ", ".join(f'"{link}"' for link in links), f" {protocol} dport {port}" if port else ""
     return f"nft 'insert rule {one.family} {one.table} {one.chain} iifname {{ {names} }}{only} accept'"
+
+
+def mend_sending(one: Filter, links: Sequence[str]) -> str:
+    """Return what has pass what the host itself sends by such links; "" for none, and where nobody knows how."""
+    if not links or _is_firewalld(one):
+        return ""
+    if _is_ufw(one):
+        return " && ".join(f"ufw allow out on {link}" for link in links)
+    if _is_iptables(one) and one.chain == "OUTPUT":
+        return " && ".join(f"{_program(one)} -I OUTPUT -o {link} -j ACCEPT" for link in links)
+    names = ", ".join(f'"{link}"' for link in links)
+    return f"nft 'insert rule {one.family} {one.table} {one.chain} oifname {{ {names} }} accept'"
+
+
+def mend_discovery(one: Filter) -> str:
+    """Return what has neighbours find each other by IPv6; "" where nobody knows how."""
+    if _is_firewalld(one) or _is_ufw(one):
+        return ""
+    if _is_iptables(one) and one.chain in ("INPUT", "OUTPUT"):
+        run = f"{_program(one)} -I {one.chain} -p ipv6-icmp --icmpv6-type"
+        return f"{run} 135 -j ACCEPT && {run} 136 -j ACCEPT"
+    match = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+    return f"nft 'insert rule {one.family} {one.table} {one.chain} {match} accept'"
 
 
 def _mend_input(one: Filter, links: Sequence[str], port: int) -> str:
@@ -287,6 +326,35 @@ def _mend_input(one: Filter, links: Sequence[str], port: int) -> str:
     names = ", ".join(f'"{link}"' for link in links)
     match = f"iifname {{ {names} }} meta l4proto {{ tcp, udp }} th dport {port}"
     return f"nft 'insert rule {one.family} {one.table} {one.chain} {match} accept'"
+
+
+def _mend_tunnel(one: Filter, tunnel: Tunnel, sources: Sequence[str]) -> str:
+    """Return what has pass what those hosts send; of who may move, what anybody sends to the port."""
+    port, bound = tunnel.port, sources if tunnel.bound else ()
+    if _is_firewalld(one):
+        return _firewalld_hosts(port, bound)
+    if _is_ufw(one):
+        return " && ".join(f"ufw allow from {source} to any port {port} proto udp" for source in bound) or (
+            f"ufw allow {port}/udp"
+        )
+    if _is_iptables(one) and one.chain == "INPUT":
+        only = [f" -s {source}" for source in bound] or [""]
+        return " && ".join(f"{_program(one)} -I INPUT{source} -p udp --dport {port} -j ACCEPT" for source in only)
+    rule = f"insert rule {one.family} {one.table} {one.chain}"
+    by_family = [("ip", [s for s in bound if ":" not in s]), ("ip6", [s for s in bound if ":" in s])]
+    matches = [f" {name} saddr {{ {', '.join(some)} }}" for name, some in by_family if some] or [""]
+    return "nft '" + "; ".join(f"{rule}{match} udp dport {port} accept" for match in matches) + "'"
+
+
+def _firewalld_hosts(port: int, sources: Sequence[str]) -> str:
+    run = "firewall-cmd --permanent"
+    rule = "rule family={} source address={} port port={} protocol=udp accept"
+    rules = [f"--add-rich-rule='{rule.format('ipv6' if ':' in one else 'ipv4', one, port)}'" for one in sources]
+    return (
+        f"{run} --new-policy={_HOSTS}; {run} --policy={_HOSTS} --add-ingress-zone=ANY"
+        f" && {run} --policy={_HOSTS} --add-egress-zone=HOST"
+        f" && {run} --policy={_HOSTS} {' '.join(rules) or f'--add-port={port}/udp'} && firewall-cmd --reload"
+    )
 
 
 def _firewalld(links: Sequence[str], inward: Sequence[str] = ()) -> str:

@@ -41,7 +41,8 @@ def cuts(before: str, after: str) -> bool:
 
 
 def _ends(one: Publication) -> set[tuple[str, int]]:
-    return {(target.address, target.port) for target in one.targets}
+    """Return between whom and the port connections go on."""
+    return {(target.address, target.port) for target in (*one.targets, *one.leaving)}
 
 
 def _by_port(listening: Iterable[Listener]) -> dict[tuple[str, int], list[Listener]]:
@@ -61,6 +62,8 @@ def _clash(one: Publication, other: Listener) -> bool:
 def _words(one: Publication, other: Listener) -> str:
     where = f"[{other.address}]:{other.port}" if ":" in other.address else f"{other.address}:{other.port}"
     start = f"port {one.port}/{one.protocol} of the host, which {one.owner} is to be published on, is taken"
+    if other.who.startswith("the firewall chain "):
+        return f"{start}: {other.who} leads {where} elsewhere; remove its rule, or choose another port or host_ip"
     if " of project " in other.who:
         return f"{start}: {other.who} is published on {where}; choose another port or host_ip for one of the two"
     return f"{start}: {other.who} listens on {where}; end that, or choose another port or host_ip"

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
-from . import coexistence, lacking
+from . import aside, coexistence, lacking, ours
 from .host import SHAPING, VLAN_FILTERING, Facts, Filter, HostLink
+from .incoming import DEFAULTS, incoming
 from .plan import Plan
-from .resources import Link, NftTable, Shaper, State
+from .resources import HOST, Address, Link, NftTable, Port, Resource, Shaper, State
 
 OK, NOTE, WARNING, ERROR = SEVERITIES = ("ok", "note", "warning", "error")
 
@@ -33,11 +34,12 @@ ALWAYS = frozenset({"bridge", "veth"})
 CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
 """Those that netapply needs, by their numbers in linux/capability.h."""
 
-_DEFAULTS = ("0.0.0.0/0", "::/0")
 _CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _CONNECTIONS = ("net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max")
 _FULL = 0.9
+_UPPERS = ("macvlan", "ipvlan")
+"""Kinds of links whose addresses are in a subnet of the link that they stand on, as they are to be."""
 _UDP = re.compile(r"\budp \. (?:\S+ \. )?\d+ comment |\. udp (?:\. \d+ )?: goto service_")
 """What the text of a table has that publishes a port of UDP, or has a service of it."""
 
@@ -187,15 +189,14 @@ def _conntrack(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
 
 def _links(seen: Examination, meant: Intention | None) -> Mapping[int, tuple[str, ...]]:
     """Return the links that the host forwards for, by family: those of all projects, and what the manifest adds."""
-    return _of_all(coexistence.forwarding, seen, meant)
+    return _of_all(ours.forwarding, seen, meant)
 
 
 def _of_all(
     links: Callable[[State], Mapping[int, tuple[str, ...]]], seen: Examination, meant: Intention | None
 ) -> Mapping[int, tuple[str, ...]]:
     """Return those links, by family, of the tables of all projects, and of what the manifest adds."""
-    tables = [NftTable("inet", str(at), text) for at, text in enumerate(seen.tables)]
-    both = [links({one.key: one for one in tables}), *([links(meant.desired)] if meant else [])]
+    both = [links(_applied(seen)), *([links(meant.desired)] if meant else [])]
     return {
         family: tuple(sorted({link for found in both for link in found.get(family, ())}))
         for family in (4, 6)
@@ -203,11 +204,23 @@ def _of_all(
     }
 
 
+def _applied(seen: Examination) -> State:
+    """Return the tables of all projects as resources."""
+    tables = [NftTable("inet", str(at), text) for at, text in enumerate(seen.tables)]
+    return {one.key: one for one in tables}
+
+
+def _both(seen: Examination, meant: Intention | None) -> list[Resource]:
+    """Return the tables of all projects, and what the manifest means there to be."""
+    return [*_applied(seen).values(), *(meant.desired if meant else {}).values()]
+
+
 def _obstacles(
     seen: Examination, meant: Intention | None, ports: Mapping[int, Collection[str]] | None = None
 ) -> list[coexistence.Obstacle]:
-    links, entered = _links(seen, meant), _of_all(coexistence.entered, seen, meant)
-    return coexistence.obstacles(seen.filters, links, bool(meant and meant.coexists), ports, entered)
+    links, entered = _links(seen, meant), _of_all(ours.entered, seen, meant)
+    comes = incoming(_both(seen, meant), seen.facts.links)
+    return coexistence.obstacles(seen.filters, links, bool(meant and meant.coexists), ports, entered, comes)
 
 
 def _forwarding(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
@@ -215,8 +228,31 @@ def _forwarding(seen: Examination, meant: Intention | None) -> Iterator[Finding]
         if seen.settings.get(_FORWARDING[family]) == "0":
             what = f"the host forwards no IPv{family}: containers of {', '.join(links)} can reach nothing outside"
             yield Finding("forwarding", ERROR, what, f"sysctl -w {_FORWARDING[family]}=1", True)
+    yield from _not_forwarded(seen, meant)
     said = [f"IPv{family} {'on' if seen.settings.get(name) == '1' else 'off'}" for family, name in _FORWARDING.items()]
     yield Finding("forwarding", OK, ", ".join(said))
+
+
+def _not_forwarded(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
+    """Yield the links for which forwarding alone is off: of IPv4 only, since IPv6 has no such switch that matters."""
+    if seen.settings.get(_FORWARDING[4]) != "1":
+        return
+    forwarded = _links(seen, meant).get(4, ())
+    out = [name for name, link in seen.facts.links.items() if link.owner is None and DEFAULTS[4] in link.routes]
+    for name in sorted({*forwarded, *(out if forwarded else ())}):
+        if seen.settings.get(f"net.ipv4.conf.{name}.forwarding") == "0":
+            what = f"{name} has IPv4 forwarding off: "
+            what += (
+                "what its containers send goes no further than the host"
+                if name in forwarded
+                else f"what comes in by it for containers of {', '.join(forwarded)} is dropped"
+            )
+            yield Finding("forwarding", ERROR, what, f"sysctl -w {_setting(name, 'forwarding')}=1", True)
+
+
+def _setting(link: str, name: str) -> str:
+    """Return an IPv4 setting of a link as sysctl takes it, whose name may have dots."""
+    return f"net/ipv4/conf/{link}/{name}" if "." in link else f"net.ipv4.conf.{link}.{name}"
 
 
 def _rp_filter(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
@@ -229,16 +265,22 @@ def _rp_filter(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
             what = (
                 f"rp_filter is strict on {name}, one of {len(out)} ways out: what comes in by it and would be answered"
             )
-            setting = f"net/ipv4/conf/{name}/rp_filter" if "." in name else f"net.ipv4.conf.{name}.rp_filter"
-            yield Finding("rp_filter", WARNING, f"{what} by another is dropped", f"sysctl -w {setting}=2", True)
+            command = f"sysctl -w {_setting(name, 'rp_filter')}=2"
+            yield Finding("rp_filter", WARNING, f"{what} by another is dropped", command, True)
     yield Finding("rp_filter", OK, f"net.ipv4.conf.all.rp_filter is {whole}")
 
 
 def _firewalls(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
-    found = _obstacles(seen, meant, coexistence.asking(meant.desired) if meant else {})
+    found = _obstacles(seen, meant, ours.asking(meant.desired) if meant else {})
     for one in found:
         yield Finding("firewall", WARNING, one.what, one.mend, not one.mend.startswith("say "))
-    if not found:
+    own = {name for name, one in seen.facts.links.items() if one.owner is not None and one.kind == "bridge"}
+    bridges = sorted({*own, *ours.bridges((meant.desired if meant else {}).values())})
+    comes = incoming(_both(seen, meant), seen.facts.links)
+    besides = list(aside.dropped(seen.filters, aside.Ours(_links(seen, meant), bridges, comes)))
+    for each in besides:
+        yield Finding("firewall", WARNING if each.certain else NOTE, str(each), each.mend)
+    if not found and not besides:
         others = sorted({f"{one.family} {one.table}" for one in seen.filters})
         yield Finding(
             "firewall", OK, f"no firewall of others is in the way{f' ({chr(44).join(others)})' if others else ''}"
@@ -289,10 +331,22 @@ def _mtu(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
 def _routes(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
     """Yield the subnets of networks that the host has routes of others' into."""
     links = seen.facts.links.values()
-    ours = [(one.name, str(ip_interface(address).network)) for one in links if one.owner for address in one.addresses]
-    theirs = [(one, prefix) for one in links if not one.owner and one.name != "lo" for prefix in _prefixes(one)]
+    held = [
+        (one.name, str(ip_interface(address).network))
+        for one in links
+        if one.owner and one.kind not in _UPPERS
+        for address in one.addresses
+    ]
+    subnets = dict.fromkeys([*held, *_subnets(meant)])
+    in_ours = {one.name for one in (meant.desired if meant else {}).values() if isinstance(one, Port)}
+    theirs = [
+        (one, prefix)
+        for one in links
+        if not one.owner and one.name != "lo" and one.name not in in_ours
+        for prefix in _prefixes(one)
+    ]
     count = 0
-    for name, subnet in ours:
+    for name, subnet in subnets:
         for other, prefix in theirs:
             if not subnet.startswith("fe80:") and _overlap(subnet, prefix):
                 count += 1
@@ -305,8 +359,21 @@ def _routes(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
         yield Finding("routes", OK, "no route of others leads into a subnet of a network")
 
 
+def _subnets(meant: Intention | None) -> Iterator[tuple[str, str]]:
+    """Yield the links of the host's that a manifest gives addresses, and the subnets of those."""
+    desired = (meant.desired if meant else {}).values()
+    links = {
+        one.path: one.name
+        for one in desired
+        if isinstance(one, Link) and one.sandbox == HOST and one.peer is None and one.kind not in _UPPERS
+    }
+    for one in desired:
+        if isinstance(one, Address) and one.link in links:
+            yield links[one.link], str(ip_interface(one.address).network)
+
+
 def _prefixes(link: HostLink) -> Iterator[str]:
-    yield from (prefix for prefix in link.routes if prefix not in _DEFAULTS)
+    yield from (prefix for prefix in link.routes if prefix not in DEFAULTS.values())
     yield from (str(ip_interface(address).network) for address in link.addresses if not address.startswith("fe80:"))
 
 
@@ -333,9 +400,17 @@ def _manifest(seen: Examination, meant: Intention | None) -> Iterator[Finding]:
     if meant is None:
         return
     if meant.failure:
-        yield Finding("manifest", ERROR, meant.failure)
+        for line in meant.failure.splitlines():
+            yield Finding("manifest", ERROR, *_parted(line))
         return
     for refusal in meant.refusals:
-        yield Finding("manifest", WARNING, f"applying it would be refused: {refusal}")
+        what, mend = _parted(refusal)
+        yield Finding("manifest", WARNING, f"applying it would be refused: {what}", mend)
     count = len(meant.plan.changes)
     yield Finding("manifest", OK, f"{count} kernel objects to change" if count else "the host is as the manifest says")
+
+
+def _parted(said: str) -> tuple[str, str]:
+    """Return what an error says, and its mend, which comes last and after a semicolon; "" where there is none."""
+    what, _, mend = said.rpartition("; ")
+    return (what, mend) if what else (said, "")

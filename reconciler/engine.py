@@ -14,7 +14,7 @@ from typing import NoReturn
 from . import safety
 from .allocation.allocate import allocate
 from .errors import ApplyFailed, HostLacks, NetapplyError, OperationFailed, Refused, RollbackFailed
-from .host import Host, Observation, Scope
+from .host import ASIDE, Host, Observation, Scope
 from .lowering.lower import lower
 from .manifest.model import Manifest
 from .networks import Topology
@@ -118,7 +118,7 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
 
         unanswered = names.remarks(topology, desired.values(), observation.facts)
         topology = replace(topology, notes=(*topology.notes, *unanswered))
-    if any(isinstance(one, Sysctl) for one in desired.values()):
+    if any(isinstance(one, Sysctl) or (isinstance(one, Link) and one.kind == "vxlan") for one in desired.values()):
         topology = replace(topology, notes=(*topology.notes, *_beside(topology, desired, observation, host)))
     proposal = _propose(host.canonical(desired), topology, observation, options, in_the_way)
     _probe(proposal, host)
@@ -126,14 +126,16 @@ def plan(manifest: Manifest, host: Host, options: Options = Options()) -> Propos
 
 
 def _beside(topology: Topology, desired: State, observation: Observation, host: Host) -> Iterator[str]:
-    """Yield remarks on firewalls of others that drop what the host is to forward."""
-    filters = host.filters()
+    """Yield remarks on firewalls of others that drop what the host is to forward, or to take from other hosts."""
+    filters = host.filters(("input", "forward", *ASIDE))
     if filters:
-        from . import coexistence
+        from . import aside, coexistence, ours
+        from .incoming import incoming
 
-        links, ports = coexistence.forwarding(desired), coexistence.asking(desired)
-        entered = coexistence.entered(desired)
-        yield from coexistence.remarks(filters, links, topology.coexist == "docker", ports, entered)
+        links, ports = ours.forwarding(desired), ours.asking(desired)
+        entered, comes = ours.entered(desired), incoming(desired.values(), observation.facts.links)
+        yield from coexistence.remarks(filters, links, topology.coexist == "docker", ports, entered, comes)
+        yield from aside.remarks(filters, aside.Ours(links, ours.bridges(desired.values()), comes))
     if topology.coexist:
         from .lowering import coexisting
 
@@ -225,10 +227,18 @@ def _propose(
         borne = parents.borne(desired, observation)
         desired = {**desired, **borne}
         notes += tuple(parents.remarks(borne, facts))
+    if facts.guests:
+        from . import guests
+
+        housing = guests.housing(desired, observation)
+        desired = {**desired, **housing}
+        notes += tuple(guests.remarks(housing, observation))
     changes = diff(desired, observed)
     if notes:
         changes = replace(changes, notes=(*notes, *changes.notes))
     refusals = [*safety.conflicts(changes, facts), *in_the_way]
+    if facts.guests:
+        refusals += guests.objections(changes.changes, observation)
     networks = [network.name for network in topology.networks]
     refusals += safety.protected(changes, networks)
     if not options.force:
@@ -305,13 +315,14 @@ def _roll_back(before: State, host: Host, scope: Scope, failure: Exception) -> N
     wanted = {key: one for key, one in before.items() if not key.name.startswith(HALF_MADE) and key not in broken}
 
     def way_back() -> Plan:
+        from . import guests
         from .allocation import parents
 
         now = host.observe(scope)
         # a setting that is no more went with its link, which was somebody else's, or a plugin's
         living = _without_the_dead(wanted, now.state)
         there = {key: one for key, one in living.items() if key in now.state or not isinstance(one, Sysctl)}
-        back = {**parents.borne(wanted, now), **there}
+        back = {**guests.housing(wanted, now), **parents.borne(wanted, now), **there}
         return diff(back, {key: one for key, one in now.state.items() if key not in broken}, exact=True)
 
     errors: list[str] = []

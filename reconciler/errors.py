@@ -1,6 +1,6 @@
 """What can go wrong, split by who must act.
 
-Every error that a user can meet is one of these; `reconciler.cli` maps the class to an exit code in one place, and
+Every error that a user can meet is one of these; `reconciler.exits` maps the class to an exit code in one place, and
 anything else that escapes is a bug of ours (70). A message says what is wrong and, after a semicolon, what mends it.
 """
 

@@ -238,11 +238,16 @@ class Network:
 
 
 class Target(NamedTuple):
-    """Where what comes in by a published port goes: an address without prefix length, a port there, its weight."""
+    """Where what comes in by a published port goes: an address without prefix length, a port there, its weight.
+
+    `masquerade`: it sees the host's address instead of the client's, since its answers to that would go by another
+    router.
+    """
 
     address: str
     port: int
     weight: int = 1
+    masquerade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +256,8 @@ class Publication:
 
     `protocol` is "tcp", "udp" or "sctp". `host_ip` is the host's address that it is published on; None: all of the
     targets' family. The `targets` are of one family; of several each gets a share of the connections by its weight.
-    `masquerade`: the targets see the host's address instead of the client's, since their answers to that would go by
-    another router.
+    `affinity`: whose connections are all from one address go to one of them. `leaving` are those that were targets and
+    run on: they keep the connections that they have.
     """
 
     owner: str
@@ -260,7 +265,8 @@ class Publication:
     host_ip: str | None
     port: int
     targets: tuple[Target, ...]
-    masquerade: bool = False
+    affinity: bool = False
+    leaving: tuple[Target, ...] = ()
 
     @property
     def family(self) -> int:

@@ -4,10 +4,13 @@ import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from .manifest.model import Manifest
 
 
 class Format(StrEnum):
@@ -67,14 +70,30 @@ DEFAULT_FILE = "netapply.yaml"
 
 def ends_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the containers of the manifest that is meant, and what else a question may name, that begin so."""
-    from .api import load
-    from .errors import NetapplyError
-
-    try:
-        names = list(load(*(ctx.params.get("file") or [DEFAULT_FILE])).containers)
-    except (NetapplyError, OSError):
-        names = []
+    manifest = _meant(ctx)
+    names = manifest.containers if manifest else ()
     return [name for name in (*names, "host", "outside") if name.startswith(incomplete)]
+
+
+def hosts_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the hosts of the manifest that is meant that begin so."""
+    manifest = _meant(ctx)
+    return [name for name in (manifest.hosts if manifest else ()) if name.startswith(incomplete)]
+
+
+def _meant(ctx: typer.Context) -> "Manifest | None":
+    """Return the manifest that a line is about whose last word is missing, None where there is none to read.
+
+    An option without its value ends the parsing of that line: files are then among the words that are left.
+    """
+    from .errors import NetapplyError
+    from .manifest import load
+
+    files = ctx.params.get("file") or ctx.params.get("files") or [word for word in ctx.args if not word.startswith("-")]
+    try:
+        return load(files or [DEFAULT_FILE])
+    except (NetapplyError, OSError):
+        return None
 
 
 _FILE = typer.Argument(
@@ -128,7 +147,13 @@ DriverName: TypeAlias = Annotated[
 ]
 HostName: TypeAlias = Annotated[
     str | None,
-    typer.Option("--host", metavar="NAME", envvar="NETAPPLY_HOST", help="Which of the manifest's hosts this is."),
+    typer.Option(
+        "--host",
+        metavar="NAME",
+        envvar="NETAPPLY_HOST",
+        help="Which of the manifest's hosts this is.",
+        autocompletion=hosts_beginning,
+    ),
 ]
 _END = "A container, an address, `host` or `outside`"
 Start: TypeAlias = Annotated[
@@ -136,7 +161,12 @@ Start: TypeAlias = Annotated[
 ]
 Target: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="B[:PORT]", help=f"{_END}; a port.", autocompletion=ends_beginning, show_default=False),
+    typer.Argument(
+        metavar="B[:PORT]",
+        help=f"{_END}; a port, of TCP or as 53/udp.",
+        autocompletion=ends_beginning,
+        show_default=False,
+    ),
 ]
 Manifests: TypeAlias = Annotated[
     list[str],
@@ -154,6 +184,8 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         valued = {name for command in self.commands.values() for name in _valued(command)}
         word = args[place] if (place := first_word(args, valued)) < len(args) else ""
+        if ctx.resilient_parsing and place == len(args) and _OWN.isdisjoint(args):
+            return super().parse_args(ctx, [])  # what is to be completed may be the command
         close = get_close_matches(word, self.commands, 1) if word.isalpha() and word not in self.commands else None
         if close and not ctx.resilient_parsing and not os.path.exists(word):
             ctx.fail(f"there is neither a command nor a file {word}; did you mean {close[0]}?")

@@ -173,10 +173,16 @@ def retained_ports(topology: Topology, kept: State, observed: State) -> Ports:
     there = {one.address.partition("/")[0] for one in kept.values() if isinstance(one, Address) and "/" in one.link}
     if not there or not isinstance(table, NftTable) or "inet_service" not in table.text:
         return Ports(topology.publications, ())
+    from dataclasses import replace
+
     from .firewall.ports import order, published, summary
 
     wanted = summary(topology.publications)
-    stay = [one for one in published(table.text) if there.issuperset(target.address for target in one.targets)]
+    stay = [
+        replace(one, leaving=tuple(end for end in one.leaving if end.address in there))
+        for one in published(table.text)
+        if there.issuperset(target.address for target in one.targets)
+    ]
     clashes = [
         f"port {one.port}/{one.protocol} of the host is wanted by {other.owner}, "
         f"and --no-prune leaves it to {one.owner}"

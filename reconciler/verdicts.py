@@ -25,13 +25,19 @@ _DEPTH = 16
 
 _BLOCK = re.compile(r"^\t(?:chain|set|map) (\S+) \{\n(.*?)^\t\}", re.DOTALL | re.MULTILINE)
 _PROTOCOLS = {"icmpv6": "icmp", "ipv6-icmp": "icmp", "58": "icmp", "1": "icmp", "6": "tcp", "17": "udp", "132": "sctp"}
+_NEIGHBOURS = {
+    **dict.fromkeys(("nd-neighbor-solicit", "neighbour-solicitation", "neighbor-solicitation"), "135"),
+    **dict.fromkeys(("nd-neighbor-advert", "neighbour-advertisement", "neighbor-advertisement"), "136"),
+}
+"""What nft and iptables call the types of neighbour discovery."""
 
 
 class Packet(NamedTuple):
     """What is known of a packet. `iif` and `oif` are its links, None for some other one, which is none of `known`.
 
     `begins`: it is the first of a connection, else an answer. `led`: it was sent to another address or port (DNAT).
-    `local`: it is for the host itself.
+    `local`: it is for the host itself. `discovery`: it is one by which neighbours find each other by IPv6 (RFC 4861),
+    of that type of ICMPv6: "135" asks, "136" answers; no connection is kept of them.
     What is "" or 0 is not known.
     """
 
@@ -46,6 +52,11 @@ class Packet(NamedTuple):
     target: str = ""
     known: frozenset[str] = frozenset()
     local: bool = False
+    discovery: str = ""
+
+    @property
+    def state(self) -> str:
+        return "untracked" if self.discovery else "new" if self.begins else "established"
 
 
 @lru_cache(maxsize=64)
@@ -128,7 +139,7 @@ _CONDITIONS = re.compile(
     rf"|(?P<ip>ip6?) (?P<end>[sd]addr) (?P<not_ip>!= )?(?P<ips>{_VALUE})"
     rf"|(?P<fib>fib daddr type) (?P<not_fib>!= )?(?P<fibs>{_VALUE})"
     rf"|(?P<port>tcp|udp|sctp|th) dport (?P<not_port>!= )?(?P<ports>{_VALUE})"
-    rf"|(?P<header>tcp|udp|sctp|icmp|icmpv6|ip6?) (?P<what>[a-z-]+) (?:!= )?{_VALUE}"
+    rf"|(?P<header>tcp|udp|sctp|icmp|icmpv6|ip6?) (?P<what>[a-z-]+) (?P<not_header>!= )?(?P<header_is>{_VALUE})"
 )
 
 
@@ -150,7 +161,7 @@ def _nft_rule(line: str, packet: Packet, blocks: Mapping[str, list[str]]) -> _Ru
     rule = _taken_apart(line)
     if rule.iif and packet.iif and rule.iif != packet.iif:
         return _NO
-    does = rule.by_state.get("new" if packet.begins else "established", "") if rule.by_state else rule.does
+    does = rule.by_state.get(packet.state, "") if rule.by_state else rule.does
     if not does:
         return _NO
     answers = [_holds(found, packet, blocks) for found in rule.conditions]
@@ -215,10 +226,14 @@ def _holds(found: re.Match[str], packet: Packet, blocks: Mapping[str, list[str]]
         return _both([named, _not(_is_port(packet.port, _values(found["ports"], blocks)), found["not_port"])])
     if found["fib"]:
         kind = "local" if packet.local else "unicast"
-        return _not(kind in _values(found["fibs"], blocks), found["not_fib"])
-    if found["header"].startswith("ip"):
-        return None if (found["header"] == "ip6") == (packet.family == 6) else False
-    return _is_protocol(packet, [found["header"]]) and None
+        return None if packet.discovery else _not(kind in _values(found["fibs"], blocks), found["not_fib"])
+    header, what = found["header"], found["what"]
+    if header.startswith("ip") and (header == "ip6") != (packet.family == 6):
+        return False
+    if packet.discovery and (header, what) in (("icmpv6", "type"), ("ip6", "hoplimit")):
+        values = _values(found["header_is"], blocks)
+        return _not("255" in values if header == "ip6" else _is_discovery(packet, values), found["not_header"])
+    return None if header.startswith("ip") else _is_protocol(packet, [header]) and None
 
 
 def _values(text: str, blocks: Mapping[str, list[str]]) -> Sequence[str]:
@@ -251,13 +266,21 @@ def _is_state(packet: Packet, states: Collection[str]) -> bool | None:
 
     nft 1.0.6 says "ct status dnat" of what iptables has as RELATED,ESTABLISHED,DNAT.
     """
-    if ("new" if packet.begins else "established") in states or ("dnat" in states and packet.led):
+    if packet.state in states or ("dnat" in states and packet.led):
         return True
     known = {"new", "established", "related", "invalid", "untracked", "dnat"}
     return False if set(states) <= known and (packet.begins or "dnat" not in states) else None
 
 
+def _is_discovery(packet: Packet, types: Collection[str]) -> bool | None:
+    """Return whether a packet of neighbour discovery is of one of the types, by name or number; None for ranges."""
+    numbers = {_NEIGHBOURS.get(one, one) for one in types}
+    return packet.discovery in numbers or (None if any(one == "?" or one.count("nd-") > 1 for one in types) else False)
+
+
 def _is_protocol(packet: Packet, names: Collection[str]) -> bool | None:
+    if packet.discovery:
+        return not {"icmpv6", "ipv6-icmp", "58"}.isdisjoint(names)
     return packet.protocol in {_PROTOCOLS.get(name, name) for name in names} if packet.protocol else None
 
 
@@ -317,6 +340,8 @@ def _option(word: str, words: Iterator[str], packet: Packet) -> bool | None:
         return _is_state(packet, value.lower().split(","))
     if word == "--dport":
         return _is_port(packet.port, [value])
+    if packet.discovery and word in ("--icmpv6-type", "--hl-eq"):
+        return _is_discovery(packet, [value]) if word == "--icmpv6-type" else value == "255"
     if word in ("-m", "--comment"):
         return True
     return None

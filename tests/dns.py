@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from .isolation import inside
@@ -14,6 +15,9 @@ from .machine import PATIENCE, Machine
 
 KINDS = {"A": 1, "PTR": 12, "MX": 15, "AAAA": 28}
 CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
+
+OWN = "127.0.0.11"
+"""Where a container's own resolver is."""
 
 
 class Answer(NamedTuple):
@@ -31,7 +35,7 @@ def question(name: str, kind: str) -> bytes:
 
 
 def ask(
-    netns: str, server: str, name: str, kind: str = "A", *, tcp: bool = False, port: int = 53, within: float = 2.0
+    netns: str, server: str, name: str, kind: str = "A", *, tcp: bool = False, port: int = 53, within: float = 5.0
 ) -> Answer:
     """Ask a server from within a namespace."""
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
@@ -51,6 +55,15 @@ def ask(
             return parsed(stream.read(length), query)
         except (OSError, struct.error):
             return Answer("")
+
+
+def check_found(netns: str, name: str, *addresses: str) -> None:
+    """See that the resolver in a namespace tells the addresses of a name, and the name of each; by UDP and TCP."""
+    for tcp in (False, True):
+        for address in addresses:
+            kind = "AAAA" if ":" in address else "A"
+            assert ask(netns, OWN, name, kind, tcp=tcp).values == (address,)
+            assert ask(netns, OWN, ip_address(address).reverse_pointer, "PTR", tcp=tcp).values == (name,)
 
 
 def parsed(answer: bytes, query: bytes) -> Answer:

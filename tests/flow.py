@@ -45,11 +45,17 @@ class Flow:
     def lost(self) -> int:
         return self.sent - len(self.answered)
 
+    def go_on(self) -> None:
+        """Return once a dozen more packets were sent: on a busy machine few are while something is done."""
+        wanted = self.sent + 12
+        while self.sent < wanted and self._thread.is_alive():
+            time.sleep(INTERVAL)
+
     def end(self) -> None:
-        """Stop, and wait up to half a second for the answers that are on their way."""
+        """Stop, and wait up to three seconds for the answers that are on their way."""
         self._end.set()
         self._thread.join(timeout=10)
-        deadline = time.monotonic() + 0.5
+        deadline = time.monotonic() + 3
         while self.lost and (left := deadline - time.monotonic()) > 0:
             self._receive(left)
         self._socket.close()

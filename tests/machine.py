@@ -49,6 +49,12 @@ class Outside(NamedTuple):
     host_ipv4: str
     host_ipv6: str
 
+    def address(self, family: int) -> str:
+        return self.ipv4 if family == 4 else self.ipv6
+
+    def host_address(self, family: int) -> str:
+        return self.host_ipv4 if family == 4 else self.host_ipv6
+
 
 @dataclass
 class Machine:
@@ -230,7 +236,9 @@ class Machine:
             options += ["-I", source] if source else []
             command = ["ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", str(int(within) + 1), *options, address]
             running.append(self.start(command, netns=netns))
-        deadline = time.monotonic() + within
+        # where many are to reach, a busy machine takes seconds to begin with the last; each then ends by itself (-w)
+        starting = 20 * PATIENCE if within >= REACHED_WITHIN * PATIENCE else 0
+        deadline = time.monotonic() + within + starting
         return [_answered(process, deadline) for process in running]
 
     def flow(self, netns: str, address: str) -> AbstractContextManager[Flow]:
@@ -249,7 +257,7 @@ class Machine:
         return handle
 
     def tcp(
-        self, client: str, server: str, address: str, port: int = 8000, *, target: int = 0, within: float = 1.0
+        self, client: str, server: str, address: str, port: int = 8000, *, target: int = 0, within: float = 3.0
     ) -> str | None:
         """Connect from one namespace to an address of another; returns the client's address as the server sees it.
 
@@ -268,7 +276,7 @@ class Machine:
                 return None
 
     def udp(
-        self, client: str, server: str, address: str, port: int = 8000, *, target: int = 0, within: float = 1.0
+        self, client: str, server: str, address: str, port: int = 8000, *, target: int = 0, within: float = 3.0
     ) -> str | None:
         """Send a datagram and take the answer, as `tcp` does; None if it is lost."""
         anywhere = "::" if ":" in address else "0.0.0.0"

@@ -118,7 +118,7 @@ def _reached(manifest: Manifest, observation: Observation, networks: Sequence[Ne
         from . import services
 
         found = list(services.settled(manifest, networks, _plain(placed)))
-        served = list(services.publications(manifest, found, networks))
+        served = list(services.publications(manifest, found, networks, observation.state))
         notes += services.remarks(found)
     if manifest.named:
         from . import names as naming

@@ -44,8 +44,8 @@ def publications(
             number = port.published or ports.get(_identity(name, port))
             for family, way in ways.items() if number else ():
                 for host_ip in publishing.host_ips(port, way.network, family):
-                    target = Target(way.address, port.target)
-                    found.append(Publication(name, port.protocol, host_ip, number or 0, (target,), way.masquerade))
+                    target = Target(way.address, port.target, masquerade=way.masquerade)
+                    found.append(Publication(name, port.protocol, host_ip, number or 0, (target,)))
     return tuple(sorted(found, key=tables.order))
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from .. import drivers
 from ..drivers import Traits
+from ..firewall import FAMILY, table_name
 from ..firewall.services import virtual_ips
 from ..lowering import publishing
 from ..manifest.members import by_network, members
 from ..manifest.model import EndpointSpec, Manifest, NetworkSpec
 from ..networks import Backend, Network, Publication, Service, Target
-from ..resources import NftTable, State
+from ..resources import Key, NftTable, State
 from . import ipam
 
 _HOLDER = "service "
@@ -100,13 +102,16 @@ def _first(addresses: Sequence[str]) -> tuple[str, ...]:
     return tuple(first[family] for family in sorted(first))
 
 
-def publications(manifest: Manifest, services: Iterable[Service], networks: Iterable[Network]) -> Iterator[Publication]:
-    """Yield the ports of the host that lead to services.
+def publications(
+    manifest: Manifest, services: Iterable[Service], networks: Iterable[Network], state: State
+) -> Iterator[Publication]:
+    """Yield the ports of the host that lead to services. `state` is what the host has now.
 
     Where some of a service's containers run here, they serve what comes here, and see whom it is from. Elsewhere, in
     mode ingress, those on other hosts do, and see this host: their answers must come back by it.
     """
     known = {network.name: network for network in networks}
+    was = _published(manifest, state)
     for service in services:
         network = known[service.network]
         for port in service.ports:
@@ -114,14 +119,43 @@ def publications(manifest: Manifest, services: Iterable[Service], networks: Iter
             serving = here if here or port.mode == "host" else service.backends
             for family in (4, 6) if port.published else ():
                 targets = tuple(
-                    Target(address, port.target, backend.weight)
+                    Target(address, port.target, backend.weight, not _answers_by_host(network, backend, family))
                     for backend in serving
                     for address in backend.addresses
                     if (":" in address) == (family == 6)
                 )
                 if targets and publishing.obstacle(*_way(manifest, network), family) is None:
-                    hidden = not here or any(not _answers_by_host(network, one.container, family) for one in here)
-                    yield Publication(service.name, port.protocol, None, port.published or 0, targets, hidden)
+                    number = port.published or 0
+                    one = Publication(service.name, port.protocol, None, number, targets, service.affinity)
+                    yield replace(one, leaving=_leaving(one, network, was))
+
+
+def _published(manifest: Manifest, state: State) -> Mapping[tuple[str, str | None, int, int], Publication]:
+    """Return what the project publishes now; nothing if no service is to be published."""
+    table = state.get(Key("nft", f"{FAMILY} {table_name(manifest.project)}"))
+    if not isinstance(table, NftTable) or not any(
+        port.published for service in manifest.services.values() for port in service.ports
+    ):
+        return {}
+    from ..firewall import ports
+
+    return ports.summary(ports.published(table.text))
+
+
+def _leaving(
+    one: Publication, network: Network, was: Mapping[tuple[str, str | None, int, int], Publication]
+) -> tuple[Target, ...]:
+    """Return to whom connections by a port are to go on, though it leads there no more: who served, and runs on.
+
+    Not for UDP, which has none that would end: its flows go to those who serve.
+    """
+    before = was.get((one.protocol, one.host_ip, one.port, one.family))
+    if before is None or before.owner != one.owner or one.protocol == "udp":
+        return ()
+    running = {address.partition("/")[0] for end in network.endpoints for address in end.addresses}
+    running.update(address for remote in network.remotes for address in remote.addresses)
+    left = {Target(end.address, end.port) for end in (*before.targets, *before.leaving) if end.address in running}
+    return tuple(sorted(left - {Target(end.address, end.port) for end in one.targets}))
 
 
 def _way(manifest: Manifest, network: Network) -> tuple[NetworkSpec, Traits]:
@@ -130,15 +164,19 @@ def _way(manifest: Manifest, network: Network) -> tuple[NetworkSpec, Traits]:
     return spec, driver.TRAITS if driver else Traits()
 
 
-def _answers_by_host(network: Network, container: str, family: int) -> bool:
-    """Whether a container's answers to whoever is outside come by this host."""
+def _answers_by_host(network: Network, backend: Backend, family: int) -> bool:
+    """Whether a container's answers to whoever is outside come by this host: on others, by those."""
     default = "0.0.0.0/0" if family == 4 else "::/0"
     driver = drivers.find(network.driver)
-    return bool(driver and driver.TRAITS.gateway_on_host) and any(
-        route.destination == default
-        for endpoint in network.endpoints
-        if endpoint.container == container
-        for route in endpoint.routes
+    return (
+        backend.here
+        and bool(driver and driver.TRAITS.gateway_on_host)
+        and any(
+            route.destination == default
+            for endpoint in network.endpoints
+            if endpoint.container == backend.container
+            for route in endpoint.routes
+        )
     )
 
 

@@ -16,14 +16,18 @@ from ..host import Filter
 from ..manifest.model import Manifest
 from ..networks import Endpoint, Network, Topology
 from .ends import End, Unknown, addresses, containers, end, endpoints, network_of
+from .listening import concerned
 from .situation import Hop, Situation, family_of, host_on, leg, published, source
 from .ways import answer, from_container, from_host, from_outside
 
-__all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "end", "explain", "situation", "way"]
+__all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "concerned", "end", "explain", "situation", "way"]
 
 SOMEWHERE = {4: "198.51.100.1", 6: "2001:db8::1"}
 """An address that stands for all that is outside: for documentation (RFC 5737, RFC 3849), so that only default routes
 lead there."""
+
+HOOKS = ("input", "forward", "output", "nat")
+"""Which base chains of others are to be known: see `Filter`."""
 
 _LINK_LOCAL = ("169.254.", "fe8", "fe9", "fea", "feb")
 
@@ -77,14 +81,20 @@ def situation(
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:
-    """Return whether `start` reaches `target`, and how; of a port, whether TCP does."""
-    known = replace(known, port=target.port)
+    """Return whether `start` reaches `target`, and how; of a port, whether a connection does."""
+    known = replace(known, port=target.port, protocol=target.protocol)
+    if start.kind == "loopback":
+        start = End("host")
     pending = [one for one in (start, target) if one.name in known.topology.pending]
     if pending:
         why = f"does not run: {known.topology.pending[pending[0].name]}"
         return Answer(start, target, (Way("", "no", (Hop(pending[0].name, why, False, f"start {pending[0].name}"),)),))
     if start.name in known.elsewhere:
         return Answer(start, target, (_elsewhere(start),))
+    if target.kind == "loopback" and not (_is_host(start, known) and target.address == "127.0.0.1"):
+        from . import loopback
+
+        return Answer(start, target, (_way(target.address, loopback.hops(start, target, known)),))
     if target.kind == "service":
         from . import services
 
@@ -145,7 +155,11 @@ def _is_host(one: End, known: Situation) -> bool:
 
 def way(start: End, aim: str, known: Situation, first: Iterable[Hop] = ()) -> Way:
     """Return the way from `start` to an address, and back; `first` is what happens before."""
-    hops = tuple(_until_closed(itertools.chain(first, _there_and_back(start, aim, known))))
+    return _way(aim, itertools.chain(first, _there_and_back(start, aim, known)))
+
+
+def _way(aim: str, by: Iterable[Hop]) -> Way:
+    hops = tuple(_until_closed(by))
     closed = any(hop.open is False for hop in hops)
     unclear = any(hop.open is None for hop in hops)
     outside = aim in SOMEWHERE.values() or hops[-1].where == "outside"
@@ -182,7 +196,7 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
         origin = source(first.endpoint, first.via or aim) if first else None
         known = replace(known, origin=origin or "")
         yield from from_container(known, start.name, aim)
-    if receiver and led and (_is_host(start, known) or led.masquerade or _near(receiver, came_by, known)):
+    if receiver and led and (_is_host(start, known) or led.targets[0].masquerade or _near(receiver, came_by, known)):
         own = host_on(network_of(receiver, known.networks))  # which the container sees instead
         origin = next((one for one in own if family_of(one) == family_of(aim)), origin)
     if receiver and origin and (led or receiver.container != start.name):

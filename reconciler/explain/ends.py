@@ -12,7 +12,11 @@ from ..networks import Endpoint, Network, Topology
 THIS_HOST, OUTSIDE = "host", "outside"
 """What the host, and whoever is beyond it, are called in questions; a container of that name goes first."""
 
+LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
+"""What everybody has itself, and means itself by: on the host the host, in a container that container."""
+
 MOST_PORT = 65535
+PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 class Unknown(ValueError):
@@ -20,37 +24,48 @@ class Unknown(ValueError):
 
 
 class End(NamedTuple):
-    """One end of a connection: `kind` is "container", "service", "host", "outside" or "address".
+    """One end of a connection: `kind` is "container", "service", "host", "loopback", "outside" or
+    "address".
 
     `name` is that of one of the first two. `address` is what is asked for by address, `port` 0 where none is.
+    `protocol` is the port's.
     """
 
     kind: str
     name: str = ""
     address: str = ""
     port: int = 0
+    protocol: str = "tcp"
 
     def __str__(self) -> str:
         name = self.name or self.address or self.kind
         if not self.port:
             return name
-        return f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
+        port = f"{self.port}" if self.protocol == "tcp" else f"{self.port}/{self.protocol}"
+        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 def end(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
     """Return whom a word of a question means: a container or a service by name, host, outside or an address, and :PORT.
 
-    `elsewhere` are the containers on other hosts. Raises Unknown for whom there is not.
+    A port may have a protocol, "53/udp". `elsewhere` are the containers on other hosts. Raises Unknown for whom there
+    is not.
     """
-    name, port = _parted(text)
+    name, port, protocol = _parted(text)
+    return _named(name, port, topology, elsewhere)._replace(protocol=protocol)
+
+
+def _named(name: str, port: int, topology: Topology, elsewhere: Collection[str]) -> End:
     names = sorted({*containers(topology), *elsewhere})
     if name in names:
         return End("container", name, port=port)
     services = [one.name for one in topology.services]
     if name in services:
         return End("service", name, port=port)
-    if name in (THIS_HOST, "localhost", "127.0.0.1", "::1"):
+    if name == THIS_HOST:
         return End("host", port=port)
+    if name in LOOPBACK:
+        return End("loopback", address=LOOPBACK[name], port=port)
     if name == OUTSIDE:
         return End("outside", port=port)
     try:
@@ -77,20 +92,23 @@ def containers(topology: Topology) -> set[str]:
     return {*(one.sandbox for one in topology.sandboxes), *attached, *topology.pending}
 
 
-def _parted(text: str) -> tuple[str, int]:
-    """Return the name and the port of "web:80", "[fd00::1]:80", "10.0.0.1:80"; 0 where no port is said."""
+def _parted(text: str) -> tuple[str, int, str]:
+    """Return the name, the port and its protocol of "web:80", "[fd00::1]:53/udp", "10.0.0.1"; 0 where none is said."""
     if text.startswith("["):
         name, _, rest = text[1:].partition("]")
         port = rest.removeprefix(":")
     elif text.count(":") > 1:
-        return text, 0
+        return text, 0, PROTOCOLS[0]
     else:
         name, _, port = text.partition(":")
     if not port:
-        return name, 0
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= MOST_PORT):
+        return name, 0, PROTOCOLS[0]
+    number, _, protocol = port.partition("/")
+    if not (number.isascii() and number.isdigit() and 0 < int(number) <= MOST_PORT):
         raise Unknown(f"{port!r} is not a port; write {name}:PORT with a number from 1 to {MOST_PORT}")
-    return name, int(port)
+    if (protocol or number) not in (*PROTOCOLS, number):
+        raise Unknown(f"{protocol!r} is not a protocol; write {name}:{number} for TCP, or {name}:{number}/udp")
+    return name, int(number), protocol or PROTOCOLS[0]
 
 
 def endpoints(topology: Topology, container: str | None = None) -> list[Endpoint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..firewall import FAMILY, table_name
 from ..manifest.words import listed
@@ -30,15 +31,17 @@ def ways(start: End, target: End, known: Situation) -> Iterator[Way]:
         for aim in backend.addresses:
             if target.address and family_of(aim) != family_of(target.address):
                 continue
-            yield way(start, aim, known, [Hop(where, _choice(service, aim))])
+            led = any(family_of(one) == family_of(aim) for one in service.vips)
+            yield way(start, aim, replace(known, led=led), [Hop(where, _choice(service, aim))])
 
 
 def _before(start: End, target: End, service: Service, known: Situation) -> Hop | None:
     """Return the hop that ends every way to a service, None where there is none."""
     where = start.name or (HOST_HERE if start.kind == "host" else OUT)
-    served = [port.target for port in service.ports if port.protocol == "tcp"]
+    served = [port.target for port in service.ports if port.protocol == target.protocol]
     if target.port and service.ports and target.port not in served:
-        what = f"service {service.name} refuses port {target.port}/tcp: it serves {listed(served, 'and') or 'none'}"
+        asked = f"{target.port}/{target.protocol}"
+        what = f"service {service.name} refuses port {asked}: it serves {listed(served, 'and') or 'none'}"
         return Hop(where, what, False, f"put {target.port} into the service's ports")
     if not service.backends:
         return Hop(where, f"nobody serves {service.name}: none of its containers runs", False, "start one of them")

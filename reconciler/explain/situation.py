@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from ..drivers import find
-from ..host import Facts, Filter
+from ..host import Facts, Filter, Listener
 from ..lowering.addressing import DEFAULT_METRIC
 from ..networks import Endpoint, Network, Publication, Topology
 from ..plan import Create, Plan, Update
@@ -60,10 +60,11 @@ class Leg(NamedTuple):
 class Situation:
     """What there is and should be. `plan` is what applying the manifest would change now.
 
-    `elsewhere` are the containers that the manifest has on other hosts. `port` is the one that is asked for, by TCP; 0
-    where none is. `filters` are the base chains of others, `bridged` the families (4, 6) of which what stays within a
-    network passes them, too. `origin` and `aim` are the addresses of who asks and of whoever is reached in the end, ""
-    where not known.
+    `elsewhere` are the containers that the manifest has on other hosts. `port` is the one that is asked for, of
+    `protocol`; 0 where none is. `sockets` are what listens, by container ("" is the host) and protocol; what is not in
+    there could not be looked at. `led`: it was sent to a service's address, which led to this one. `filters` are the
+    base chains of others, `bridged` the families (4, 6) of which what stays within a network passes them, too. `origin`
+    and `aim` are the addresses of who asks and of whoever is reached in the end, "" where not known.
     """
 
     topology: Topology
@@ -75,6 +76,9 @@ class Situation:
     bridged: frozenset[int] = frozenset()
     origin: str = ""
     aim: str = ""
+    protocol: str = "tcp"
+    sockets: Mapping[str, Mapping[str, Sequence[Listener]]] = field(default_factory=dict)
+    led: bool = False
 
     @cached_property
     def wrong(self) -> Mapping[Key, str]:
@@ -182,7 +186,7 @@ def published(situation: Situation, aim: str) -> Publication | None:
     able = [
         one
         for one in situation.topology.publications
-        if (one.protocol, one.port, one.family) == ("tcp", port, family) and one.host_ip in (None, aim)
+        if (one.protocol, one.port, one.family) == (situation.protocol, port, family) and one.host_ip in (None, aim)
     ]
     return min(able, key=lambda one: one.host_ip is None, default=None)
 

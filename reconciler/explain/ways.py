@@ -7,13 +7,14 @@ should be. Each function yields hops; the first that is closed ends the way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
-from ..firewall import FAMILY, table_name
 from ..lowering.bridging import gateway_mode
-from ..networks import Endpoint, Network
+from ..networks import Endpoint, Network, Publication
 from ..resources import DnsServer, Key
 from . import foreign
+from .arriving import all_well, at_own_port, filtered, in_turn, listens, resolver_of, to_resolver
 from .ends import addresses, endpoints, network_of
 from .situation import (
     HOST_HERE,
@@ -42,6 +43,7 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
     own = [one for one in endpoints(situation.topology, container) if aim in addresses(one)]
     if own:
         yield Hop(container, f"{aim} is its own")
+        yield from listens(situation, container, aim, own[0].interface_name)
         return
     if ip_address(aim).is_loopback:
         yield from _to_itself(situation, container, aim)
@@ -67,7 +69,7 @@ def _to_itself(situation: Situation, container: str, aim: str) -> Iterator[Hop]:
     if aim == DnsServer.OWN and situation.port in (0, DnsServer.OWN_PORT):
         first = min(situation.facts.together.get(container, (container,)))
         needs.append(Key("resolver", DnsServer.INSIDE + first))
-    yield from _all_well(situation, container, needs)
+    yield from all_well(situation, container, needs)
     yield Hop(container, f"{aim} is its own")
 
 
@@ -86,15 +88,7 @@ def _there(situation: Situation, endpoint: Endpoint, aim: str, more: Sequence[Ke
     """Yield a closed hop where something that the endpoint needs is missing, or not as it should be."""
     needs = [Key("netns", endpoint.sandbox), Key("link", endpoint.path), Key("delegated", endpoint.path)]
     needs += [Key("address", f"{endpoint.path} {one}") for one in endpoint.addresses if same_family(one, aim)]
-    yield from _all_well(situation, endpoint.container, [*needs, *more])
-
-
-def _all_well(situation: Situation, where: str, needs: Sequence[Key]) -> Iterator[Hop]:
-    """Yield a closed hop for the first of the needed things that can't do its part."""
-    for key in needs:
-        if key in situation.wrong:
-            yield Hop(where, situation.wrong[key], False, APPLY)
-            return
+    yield from all_well(situation, endpoint.container, [*needs, *more])
 
 
 def _no_route(situation: Situation, container: str, aim: str) -> str:
@@ -111,7 +105,7 @@ def _no_route(situation: Situation, container: str, aim: str) -> str:
 
 def on_segment(situation: Situation, network: Network, sender: str, step: str, aim: str) -> Iterator[Hop]:
     """Yield the way over a network to the next hop `step`, and on from there to `aim`. `sender` is in the network."""
-    yield from _all_well(situation, HOST_HERE, [Key("link", network.name)])
+    yield from all_well(situation, HOST_HERE, [Key("link", network.name)])
     there = next((one for one in network.endpoints if step in addresses(one)), None)
     if there is not None:
         yield from _barred(network, sender, there.container)
@@ -119,11 +113,13 @@ def on_segment(situation: Situation, network: Network, sender: str, step: str, a
             yield from foreign.bridged(situation, family_of(step), network)
         yield from _there(situation, there, step)
         yield Hop(there.container, f"has {step} ({there.interface_name}, network {network.name})")
-        if step != aim:
+        if step == aim:
+            yield from listens(situation, there.container, aim, there.interface_name)
+        else:
             yield Hop(there.container, "is asked to pass it on, and what it does netapply does not know", None)
     elif step in host_on(network):
         own = [f"{network.name} {one.gateway_address}" for one in network.subnets if one.gateway == step]
-        yield from _all_well(situation, HOST_HERE, [Key("address", one) for one in own])
+        yield from all_well(situation, HOST_HERE, [Key("address", one) for one in own])
         yield from _at_host(situation, network, sender, aim)
     elif any(step in one.addresses for one in network.remotes):
         remote = next(one for one in network.remotes if step in one.addresses)
@@ -173,16 +169,30 @@ def _own(situation: Situation, aim: str, came_by: Network | None, *, local: bool
     `came_by` is whose network, None: it comes from outside, or with `local` from the host.
     """
     found = published(situation, aim)
+    link = foreign.LOOPBACK if local else came_by
     if found is None:
-        if not local:
-            yield from foreign.entering(situation, family_of(aim), came_by)
-        if not situation.port:
-            yield Hop(HOST_HERE, f"has {aim}")
-            return
-        what = f"has {aim}, and publishes no port {situation.port}/tcp there: a program of its own may listen"
-        yield Hop(HOST_HERE, what, None, "publish it: `ports` of a container, or of a service")
+        resolver = None if local else resolver_of(situation, aim)
+        if local:
+            yield from foreign.sending(situation, family_of(aim), link)
+        yield from foreign.entering(situation, family_of(aim), link, led=resolver.port if resolver else 0)
+        if resolver:
+            yield from to_resolver(situation, resolver, aim)
+        else:
+            yield from at_own_port(situation, aim, came_by, local=local)
+        yield from foreign.sending(situation, family_of(aim), link, begins=False)
+        if local:
+            yield from foreign.entering(situation, family_of(aim), link, begins=False)
         return
+    yield from _published(situation, aim, found, came_by, local=local)
+
+
+def _published(
+    situation: Situation, aim: str, found: Publication, came_by: Network | None, *, local: bool
+) -> Iterator[Hop]:
+    """Yield where a published port leads."""
     target = found.targets[0]
+    if local:
+        yield from foreign.sending(situation, family_of(aim), foreign.LOOPBACK, led=target.port)
     more = len(found.targets) - 1
     others = f" (and {more} other{'s' if more > 1 else ''} in turn)" if more else ""
     yield from _forwards(situation, target.address)
@@ -198,7 +208,10 @@ def _own(situation: Situation, aim: str, came_by: Network | None, *, local: bool
         yield from _barred_by_host(came_by, network, family_of(aim))
     if not local:
         yield from foreign.passing(situation, family_of(aim), came_by, network, led=target.port)
-    yield from on_segment(situation, network, HOST_HERE, target.address, target.address)
+    there = replace(situation, port=target.port)
+    yield from on_segment(there, network, HOST_HERE, target.address, target.address)
+    for one in found.targets[1:]:
+        yield from in_turn(situation, one)
 
 
 def _barred_by_host(came_by: Network, network: Network, family: int) -> Iterator[Hop]:
@@ -222,10 +235,7 @@ def _not_on(situation: Situation, aim: str) -> Iterator[Hop]:
 
 def _forwards(situation: Situation, aim: str) -> Iterator[Hop]:
     """Yield a hop where the host does not forward at all, or its firewall is not what it should be."""
-    table = Key("nft", f"{FAMILY} {table_name(situation.topology.project)}")
-    if table in situation.wrong:
-        yield Hop(HOST_HERE, f"{situation.wrong[table]}: what passes is not known", None, APPLY)
-        return
+    yield from filtered(situation)
     family = family_of(aim)
     name = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
     on = situation.facts.forwarding_ipv4 if family == 4 else situation.facts.forwarding_ipv6
@@ -292,13 +302,16 @@ def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
             yield Hop(HOST_HERE, what, False, mend)
             return
         yield Hop(HOST_HERE, f"sends from {own[0]} to {aim} on network {network.name}")
+        yield from foreign.sending(situation, family_of(aim), network)
         yield from on_segment(situation, network, HOST_HERE, aim, aim)
         return
     link = way_out(situation, aim)
     if link is None:
         yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
     else:
+        yield from foreign.sending(situation, family_of(aim), link)
         yield Hop(HOST_HERE, f"sends to {aim} by {link}")
+        yield from foreign.entering(situation, family_of(aim), link, begins=False)
 
 
 def _no_access(network: Network, aim: str) -> tuple[str, str]:
@@ -365,7 +378,8 @@ def answer(
         yield from _barred(network, container, receiver.container)
         yield from foreign.bridged(situation, family_of(origin), network, begins=False)
     elif local:
-        yield from foreign.entering(situation, family_of(origin), network, begins=False)
+        known = replace(situation, origin="") if led else situation
+        yield from foreign.entering(known, family_of(origin), network, begins=False)
     elif led:
         yield from foreign.passing(situation, family_of(origin), network, came_by, begins=False)
     elif way.via in host_on(network) and came_by is not None:

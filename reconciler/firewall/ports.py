@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ..naming import digest
 from ..networks import Publication, Target
 from .text import Part, quoted
+from .turns import turn
 from .zones import Zone
 
 _IP = {4: "ip", 6: "ip6"}
@@ -27,6 +28,8 @@ _ELEMENT = re.compile(
     r"(?:(?P<address>[0-9a-f.:]+) \. (?P<target>\d+)|goto (?P<chain>\S+?))\s*(?:,|\}|$)"
 )
 _SPREAD = re.compile(r"(?P<from>\d+)(?:-(?P<to>\d+))? : (?P<address>[0-9a-f.:]+) \. (?P<port>\d+)")
+_END = re.compile(r"(tcp|udp|sctp) \. ([0-9a-f.:]+) \. (\d+)")
+_LEAVING = re.compile(r"(tcp|udp|sctp) \. (\d+) \. ([0-9a-f.:]+) \. (\d+)")
 
 
 def publishing(
@@ -36,7 +39,7 @@ def publishing(
 
     `zones` are the networks that the targets may be in. `near` are addresses of targets, each with a prefix that its
     container is in by another network: it answers that directly. Several targets of one publication have a chain of
-    their own, which a map finds; numgen gives each its turn.
+    their own, which a map finds; numgen gives each its turn, or a hash of the client's address chooses.
     """
     if not publications:
         return Part((), {})
@@ -62,8 +65,14 @@ def _collections(
             yield f"map {kind}s_ipv{family}", f"inet_proto . inet_service : {what}", free
         type_ = f"inet_proto . {address} . inet_service"
         yield f"set targets_ipv{family}", type_, _targets(some)
-        yield f"set hidden_ipv{family}", type_, _targets(one for one in some if one.masquerade)
-        yield f"set reached_ipv{family}", address, sorted({one.address for each in some for one in each.targets})
+        yield f"set hidden_ipv{family}", type_, _targets(some, hidden=True)
+        reached = {one.address for each in some for one in (*each.targets, *each.leaving)}
+        yield f"set reached_ipv{family}", address, sorted(reached)
+        leaving = {
+            f"{each.protocol} . {each.port} . {one.address} . {one.port}" for each in some for one in each.leaving
+        }
+        yield f"set leaving_ipv{family}", f"inet_proto . inet_service . {address} . inet_service", sorted(leaving)
+        yield f"set lasting_ipv{family}", type_, sorted({_LEAVING.sub(r"\1 . \3 . \4", one) for one in leaving})
     inside = [(quoted(zone.interface), zone) for zone in _inside(publications, zones)]
     yield "set apart", "ifname . ifname", [f"{link} . {link}" for link, zone in inside if not zone.icc]
     yield "set barred", "nf_proto . ifname", list(dict.fromkeys(_barred(zones)))
@@ -96,8 +105,10 @@ def _inside(publications: Sequence[Publication], zones: Sequence[Zone]) -> list[
     return sorted(found, key=lambda zone: zone.interface)
 
 
-def _targets(publications: Iterable[Publication]) -> list[str]:
-    return sorted({f"{each.protocol} . {one.address} . {one.port}" for each in publications for one in each.targets})
+def _targets(publications: Iterable[Publication], *, hidden: bool = False) -> list[str]:
+    """Return the ends of publications as elements; `hidden`: those alone that see the host's address."""
+    some = ((each.protocol, one) for each in publications for one in each.targets if one.masquerade or not hidden)
+    return sorted({f"{protocol} . {one.address} . {one.port}" for protocol, one in some})
 
 
 def _element(one: Publication) -> str:
@@ -114,7 +125,7 @@ def _chain_of(one: Publication) -> str:
 
 
 def _spread(one: Publication) -> str:
-    """Return the rule that gives each target its turn, as often as its weight says."""
+    """Return the rule that gives each target its turn, as often as its weight says, or its share of the clients."""
     total = sum(target.weight for target in one.targets)
     start, elements = 0, []
     for target in one.targets:
@@ -122,8 +133,8 @@ def _spread(one: Publication) -> str:
         span = f"{start}-{end}" if target.weight > 1 else str(start)
         elements.append(f"{span} : {target.address} . {target.port}")
         start = end + 1
-    map_ = f"numgen inc mod {total} map {{ {', '.join(elements)} }}"
-    return f"meta l4proto {one.protocol} dnat {_IP[one.family]} addr . port to {map_}"
+    to = f"{turn(total, one.family, one.affinity)} map {{ {', '.join(elements)} }}"
+    return f"meta l4proto {one.protocol} dnat {_IP[one.family]} addr . port to {to}"
 
 
 def _chains(present: Collection[str]) -> Iterator[tuple[str, list[str]]]:
@@ -150,7 +161,7 @@ def _chains(present: Collection[str]) -> Iterator[tuple[str, list[str]]]:
             "accept",
         ],
     )
-    yield "forward", [rule for family in families for rule in _passing(family)]
+    yield "forward", [rule for family in families for rule in _passing(family, f"set lasting_ipv{family}" in present)]
     if 4 in families:
         yield "arriving", ['iifname != "lo" ip saddr 127.0.0.0/8 drop', 'iifname != "lo" ip daddr 127.0.0.0/8 drop']
     yield "prerouting", ["fib daddr type local jump published"]
@@ -170,16 +181,21 @@ def _lookups(present: Collection[str]) -> Iterator[str]:
                 yield f"meta nfproto ipv{family} {where} vmap @spreads{name}_ipv{family}"
 
 
-def _passing(family: int) -> Iterator[str]:
+def _passing(family: int, lasting: bool) -> Iterator[str]:
     """Yield what lets connections to targets pass both ways, and ICMP errors about them.
 
-    Whose publication is taken back is no target any more, and so its established connections end.
+    Whose publication is taken back is no target any more, and so its established connections end. Those to somebody
+    who has left one and runs on go on, if some are `lasting`. By which port they came is not asked here, since nft
+    1.0.6 can't say "ct original proto-dst" with the rest; those of other ports are forgotten.
     """
     ip = _IP[family]
     to, back = f"{ip} daddr . th dport", f"{ip} saddr . th sport"
     yield f"ct status dnat ct direction original meta l4proto . {to} @targets_ipv{family} jump into_published"
     yield f"ct status dnat ct direction reply meta l4proto . {back} @targets_ipv{family} jump into_published"
     yield f"ct status dnat ct state related ct reply {ip} saddr @reached_ipv{family} jump into_published"
+    for direction, end in (("original", to), ("reply", back)) if lasting else ():
+        led = f"ct status dnat ct state established ct direction {direction} meta l4proto . {end}"
+        yield f"{led} @lasting_ipv{family} jump into_published"
 
 
 def _translated(families: Sequence[int], present: Collection[str]) -> Iterator[str]:
@@ -206,16 +222,29 @@ def published(text: str) -> tuple[Publication, ...]:
     """Return what a table publishes, by its text as nft lists it."""
     found: list[Publication] = []
     for family in (4, 6):
-        hidden = _block(text, f"set hidden_ipv{family}")
+        hidden = {(one[1], one[2], int(one[3])) for one in _END.finditer(_block(text, f"set hidden_ipv{family}"))}
+        leaving = _leaving(text, family)
         for kind in ("ports", "ports_at", "spreads", "spreads_at"):
             for match in _ELEMENT.finditer(_block(text, f"map {kind}_ipv{family}")):
-                targets = _targets_of(match, text)
-                first = f"{match['protocol']} . {targets[0].address} . {targets[0].port}" if targets else ""
-                is_hidden = bool(first) and re.search(rf"{re.escape(first)}\b", hidden) is not None
+                targets, affinity = _targets_of(match, text)
+                protocol, port = match["protocol"], int(match["port"])
+                if hidden:
+                    targets = tuple(
+                        one._replace(masquerade=(protocol, one.address, one.port) in hidden) for one in targets
+                    )
                 if targets:
-                    port = int(match["port"])
-                    found.append(Publication(match["owner"], match["protocol"], match["ip"], port, targets, is_hidden))
+                    stay = leaving.get((protocol, port), ()) if match["ip"] is None else ()
+                    found.append(Publication(match["owner"], protocol, match["ip"], port, targets, affinity, stay))
     return tuple(sorted(found, key=order))
+
+
+def _leaving(text: str, family: int) -> dict[tuple[str, int], tuple[Target, ...]]:
+    """Return who keeps connections though the port leads there no more, by protocol and port."""
+    found: dict[tuple[str, int], tuple[Target, ...]] = {}
+    for protocol, port, address, target in _LEAVING.findall(_block(text, f"set leaving_ipv{family}")):
+        place = protocol, int(port)
+        found[place] = (*found.get(place, ()), Target(address, int(target)))
+    return {place: tuple(sorted(some)) for place, some in found.items()}
 
 
 def order(one: Publication) -> tuple[str, int, int, str]:
@@ -223,13 +252,16 @@ def order(one: Publication) -> tuple[str, int, int, str]:
     return one.protocol, one.port, one.family, one.host_ip or ""
 
 
-def _targets_of(match: re.Match[str], text: str) -> tuple[Target, ...]:
+def _targets_of(match: re.Match[str], text: str) -> tuple[tuple[Target, ...], bool]:
+    """Return where an element leads, and whether a client's address chooses between several."""
     if match["chain"] is None:
-        return (Target(match["address"], int(match["target"])),)
-    return tuple(
+        return (Target(match["address"], int(match["target"])),), False
+    rule = _block(text, f"chain {match['chain']}")
+    targets = (
         Target(one["address"], int(one["port"]), int(one["to"] or one["from"]) - int(one["from"]) + 1)
-        for one in _SPREAD.finditer(_block(text, f"chain {match['chain']}"))
+        for one in _SPREAD.finditer(rule)
     )
+    return tuple(targets), "jhash" in rule
 
 
 def _block(text: str, head: str) -> str:

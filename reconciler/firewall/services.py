@@ -15,9 +15,7 @@ from typing import NamedTuple
 from ..networks import Backend, Service, ServicePort
 from ..resources import NftTable
 from .text import Part, composed
-
-SEED = 0x6E6170
-"""The seed of the hash that a client's address gives, so that it is the same on every host and after every change."""
+from .turns import turn
 
 CLOSED = "no_service"
 """The chain for what is at no port of a service."""
@@ -96,11 +94,8 @@ def _turns(service: Service) -> Iterator[str]:
         if len(set(slots)) == 1:
             yield f"dnat {ip} to {slots[0]}"
             continue
-        turn = (
-            f"jhash {ip} saddr mod {len(slots)} seed {SEED:#x}" if service.affinity else f"numgen inc mod {len(slots)}"
-        )
         places = ", ".join(f"{number} : {address}" for number, address in enumerate(slots))
-        yield f"dnat {ip} to {turn} map {{ {places} }}"
+        yield f"dnat {ip} to {turn(len(slots), family, service.affinity)} map {{ {places} }}"
     yield from _REFUSE
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ..errors import OperationFailed
 from ..networks import SandboxRef
@@ -27,13 +27,15 @@ SHAPING = "traffic shaping"
 class Listener(NamedTuple):
     """A port of the host that is taken: `address` is "0.0.0.0" or "::" for all of a family.
 
-    `who` has it, in words: "nginx (process 4242)", "container web of project shop".
+    `who` has it, in words: "nginx (process 4242)", "container web of project shop"; "the firewall chain ip nat
+    DOCKER" leads it elsewhere. `link` is the one that alone it listens on, "" for all.
     """
 
     protocol: str
     address: str
     port: int
     who: str
+    link: str = ""
 
 
 class Scope(NamedTuple):
@@ -89,6 +91,31 @@ class Upper(NamedTuple):
     options: Mapping[str, Option] = MappingProxyType({})
 
 
+class Guest(NamedTuple):
+    """What is not this project's, and may go with what is: a link in a namespace that the project made, or on a link of
+    its own in any but the host's; an address or a route on a link of its own in the host's.
+
+    `sandbox` is the namespace, as `Netns.sandbox` has it, `kind` that of the link, "address" or "route", `below` the
+    path of the project's link that it is on, "" for none.
+    """
+
+    sandbox: str
+    name: str
+    kind: str
+    below: str = ""
+
+
+class Unwritten(NamedTuple):
+    """Why netapply leaves a container's resolv.conf alone. `servers` are whom it names.
+
+    An engine's own resolver is in it ("docker", "podman"), several containers of the manifest share a namespace
+    ("shared"), it is somebody else's ("theirs"), or there is "none" and none can be made.
+    """
+
+    why: Literal["docker", "podman", "shared", "theirs", "none"]
+    servers: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the host is like, this project's own objects aside. Values, so that allocating and lowering are pure.
@@ -104,14 +131,16 @@ class Facts:
       make"). Keys are those of resources, but for links, which are keyed by sandbox and interface name:
       Key("link", "web eth0"), in the host's namespace Key("link", " br0").
     - `docker` are the families (4, 6) in which Docker has a chain DOCKER-USER, if somebody wants to know.
-    - `uppers` are others' links on the host's, those that stand on the project's own among them.
+    - `uppers` are others' links on the host's, those that stand on the project's own among them. `guests` are those in
+      other namespaces, and what others have given to the project's links in the host's.
     - `guard` are the links among which the host's guard table drops forwarding, by family (4, 6).
     - `busy_ports` are those that somebody listens on, by TCP or UDP, where the scope says that it matters.
     - `listening` are the ports that are taken, by processes or by other projects, where the scope says that it matters.
       `ephemeral` are the first and the last of those that the host takes for connections of its own.
-    - `resolv_confs` are the containers for which a runtime keeps a resolv.conf that netapply may write. `resolved` are
-      those that Docker has given its own resolver, in words, and `upstreams` whom the host asks and others can ask,
-      too: both where it matters to `Scope.alone`.
+    - `resolv_confs` are the containers of runtimes whose resolv.conf netapply may write, or make; `unwritten` says why
+      it leaves those of the others alone: both where names matter. `resolved` are those that Docker has given its own
+      resolver, in words, and `upstreams` whom the host asks and others can ask, too: both where it matters to
+      `Scope.alone`.
     - `accept_ra` are the links that take router advertisements and would stop to once IPv6 forwarding is on.
     """
 
@@ -127,9 +156,11 @@ class Facts:
     accept_ra: tuple[str, ...] = ()
     guard: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     uppers: tuple[Upper, ...] = ()
+    guests: tuple[Guest, ...] = ()
     docker: frozenset[int] = frozenset()
     busy_ports: frozenset[int] = frozenset()
     resolv_confs: frozenset[str] = frozenset()
+    unwritten: Mapping[str, Unwritten] = field(default_factory=dict)
     resolved: Mapping[str, str] = field(default_factory=dict)
     upstreams: tuple[str, ...] = ()
     listening: tuple[Listener, ...] = ()
@@ -138,11 +169,20 @@ class Facts:
     together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-class Filter(NamedTuple):
-    """A base chain of somebody else's that packets pass which come in ("input") or are forwarded ("forward").
+ASIDE = (
+    *("prerouting", "postrouting", "ingress", "netdev ingress", "netdev egress"),
+    *("bridge prerouting", "bridge input", "bridge forward", "bridge output", "bridge postrouting"),
+)
+"""Hooks of `Filter` at which netapply's own rules decide nothing: see `reconciler.aside`."""
 
-    `family` is ip, ip6 or inet, `text` its whole table as nft lists it. `legacy`: it is of the iptables of old, and the
-    text is what `iptables -S` prints.
+
+class Filter(NamedTuple):
+    """A base chain of somebody else's that packets pass which come in ("input"), are forwarded ("forward") or are sent
+    by the host ("output"); or one that may lead to another address or port what the host is sent, or sends ("nat").
+
+    Other hooks are named as nft has them, those of other families with these ("bridge forward", "netdev ingress").
+    `family` is ip, ip6 or inet, else such a one, `text` its whole table as nft lists it. `legacy`: it is of the
+    iptables of old, and the text is what `iptables -S` prints.
     """
 
     family: str
@@ -191,8 +231,17 @@ class Host(Protocol):
         VLAN_FILTERING may be among them: whether bridges can filter VLANs; and SHAPING.
         """
 
-    def filters(self) -> Sequence[Filter]:
-        """Return the base chains of others that packets of networks pass. Changes nothing. Raises as `observe` does."""
+    def filters(self, hooks: Collection[str] = ("input", "forward")) -> Sequence[Filter]:
+        """Return the base chains of others that packets of networks pass. Changes nothing. Raises as `observe` does.
+
+        Those of the hook "nat" may be other projects' of netapply's.
+        """
+
+    def listeners(self, containers: Collection[str]) -> Mapping[str, Mapping[str, Sequence[Listener]]]:
+        """Return what listens in the namespaces of containers, as last observed, by protocol; "" is the host's own.
+
+        What can't be looked into is left out, and so are protocols of which the kernel does not tell. Changes nothing.
+        """
 
     def make_key(self, path: str) -> bool:
         """Make a file with a private key of WireGuard, for root alone; False where there is a file already.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -24,15 +24,19 @@ TIMEOUT = 20
 
 _NETFILTER = 12
 _GETCHAIN = 10 << 8 | 4
-_TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5  # NFTA_CHAIN_*
+_TABLE, _NAME, _HOOK, _POLICY, _TYPE = 1, 3, 4, 5, 7  # NFTA_CHAIN_*
 _HOOKNUM, _PRIORITY = 1, 2  # NFTA_HOOK_*
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}  # NFPROTO_*
-_HOOKS = {1: "input", 2: "forward", 3: "output"}  # NF_INET_*
+_HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting", 5: "ingress"}  # NF_INET_*
+_BELOW = {5: ("netdev", {0: "ingress", 1: "egress"}), 7: ("bridge", _HOOKS)}  # NFPROTO_*, NF_NETDEV_*, NF_BR_*
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}
 
 
 class ChainRow(NamedTuple):
-    """A chain of nftables; `hook` is "" and `policy` "accept" for one that is no base chain."""
+    """A chain of nftables; `hook` is "" and `policy` "accept" for one that is no base chain.
+
+    `translates`: it is of the type nat.
+    """
 
     family: str
     table: str
@@ -40,21 +44,35 @@ class ChainRow(NamedTuple):
     hook: str = ""
     priority: int = 0
     policy: str = "accept"
+    translates: bool = False
+
+    @property
+    def passed(self) -> str:
+        """The hook as `Filter` has it."""
+        if self.family in ("netdev", "bridge"):
+            return f"{self.family} {self.hook}"
+        return "nat" if self.translates and self.hook in ("prerouting", "output") else self.hook
 
 
 def chain_row(body: bytes) -> ChainRow:
     """Decode a message about a chain."""
     found = dict(attributes(body, 4))
     table, name = (found.get(number, b"").rstrip(b"\0").decode(errors="replace") for number in (_TABLE, _NAME))
-    row = ChainRow(_FAMILIES.get(body[0], str(body[0])), table, name)
+    below, hooks = _BELOW.get(body[0], (str(body[0]), {}))
+    row = ChainRow(_FAMILIES.get(body[0], below), table, name)
     if _HOOK not in found:
         return row
     hook = dict(attributes(found[_HOOK]))
     number = int.from_bytes(hook.get(_HOOKNUM, b""), "big")
     priority = struct.unpack(">i", hook.get(_PRIORITY, bytes(4)))[0]
     dropped = found.get(_POLICY, b"\0\0\0\1") == bytes(4)
-    known = _HOOKS if row.family in _FAMILIES.values() else {}
-    return row._replace(hook=known.get(number, "other"), priority=priority, policy="drop" if dropped else "accept")
+    known = _HOOKS if row.family in _FAMILIES.values() else hooks
+    return row._replace(
+        hook=known.get(number, "other"),
+        priority=priority,
+        policy="drop" if dropped else "accept",
+        translates=found.get(_TYPE, b"").rstrip(b"\0") == b"nat",
+    )
 
 
 def chains() -> list[ChainRow]:
@@ -70,16 +88,19 @@ def chains() -> list[ChainRow]:
         return []
 
 
-def filters() -> tuple[Filter, ...]:
-    """Return the base chains of others for what comes in and what is forwarded, with the texts of their tables."""
+def filters(hooks: Collection[str]) -> tuple[Filter, ...]:
+    """Return the base chains of others of those hooks (see `Filter`), with the texts of their tables."""
     found: list[Filter] = []
+    texts: dict[tuple[str, str], str] = {}
     for row in chains():
-        if row.hook in ("input", "forward") and not row.table.startswith("netapply"):
-            text = ""
-            with suppress(HostLacks, OperationFailed):
-                text = nft.read(row.family, row.table) or ""
-            found.append(Filter(row.family, row.table, row.name, row.hook, row.priority, row.policy, text))
-    return (*found, *_legacy())
+        if row.passed in hooks and (row.passed == "nat" or not row.table.startswith("netapply")):
+            if (row.family, row.table) not in texts:
+                texts[row.family, row.table] = ""
+                with suppress(HostLacks, OperationFailed):
+                    texts[row.family, row.table] = nft.read(row.family, row.table) or ""
+            text = texts[row.family, row.table]
+            found.append(Filter(row.family, row.table, row.name, row.passed, row.priority, row.policy, text))
+    return (*found, *_legacy(hooks))
 
 
 def bridged() -> frozenset[int]:
@@ -93,23 +114,34 @@ def bridged() -> frozenset[int]:
     return frozenset(found)
 
 
-def _legacy() -> Iterator[Filter]:
+_LEGACY = (
+    ("filter", 0, {"INPUT": "input", "FORWARD": "forward", "OUTPUT": "output"}),
+    ("nat", -100, {"PREROUTING": "nat", "OUTPUT": "nat"}),
+    ("mangle", -150, {"PREROUTING": "prerouting", "POSTROUTING": "postrouting"}),
+    ("raw", -300, {"PREROUTING": "prerouting"}),
+)
+"""Tables of the iptables of old: the priority of their chains, and which of them are looked at, with their hooks."""
+
+
+def _legacy(hooks: Collection[str]) -> Iterator[Filter]:
     """Yield the chains of the iptables of old, which no nftables knows of, if there are any."""
     for family, program in _PROGRAMS.items():
-        if not _is_legacy(family):
-            continue
-        status, said = _run((f"{program}-legacy", program), ["-w", "5", "-S"])
-        policies = {line.split()[1]: line.split()[2] for line in said.splitlines() if line.startswith("-P ")}
-        for chain, hook in (("INPUT", "input"), ("FORWARD", "forward")):
-            if not status and chain in policies:
-                kind = "ip" if family == 4 else "ip6"
-                yield Filter(kind, "filter", chain, hook, 0, policies[chain].lower(), said, legacy=True)
+        for table, priority, known in _LEGACY:
+            wanted = {chain: hook for chain, hook in known.items() if hook in hooks}
+            if not wanted or not _is_legacy(family, table):
+                continue
+            status, said = _run((f"{program}-legacy", program), ["-w", "5", "-t", table, "-S"])
+            policies = {line.split()[1]: line.split()[2] for line in said.splitlines() if line.startswith("-P ")}
+            for chain, hook in wanted.items():
+                if not status and chain in policies:
+                    kind, policy = "ip" if family == 4 else "ip6", policies[chain].lower()
+                    yield Filter(kind, table, chain, hook, priority, policy, said, legacy=True)
 
 
-def _is_legacy(family: int) -> bool:
+def _is_legacy(family: int, table: str = "filter") -> bool:
     try:
         with open(f"/proc/thread-self/net/ip{'6' * (family == 6)}_tables_names", encoding="ascii") as file:
-            return "filter" in file.read().split()
+            return table in file.read().split()
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..doctor import CAPABILITIES, KINDS, Examination
 from ..errors import HostLacks, NetapplyError, OperationFailed
-from . import Host, Scope, coexistence, conntrack, nft, sysctl
+from . import ASIDE, Host, Scope, coexistence, conntrack, nft, sysctl
 
 TIMEOUT = 10
 """Seconds that a program may take to say its version."""
@@ -32,7 +32,7 @@ def examine(host: Host) -> Examination:
     if not set(CAPABILITIES) <= set(seen.capabilities):
         return seen
     facts = host.observe(Scope("", {})).facts
-    names = [f"net.ipv4.conf.{link}.rp_filter" for link in facts.links]
+    names = [f"net.ipv4.conf.{link}.{name}" for link in facts.links for name in ("rp_filter", "forwarding")]
     with suppress(NetapplyError):  # a namespace to try in may not be had
         seen = replace(seen, lacks=host.lacking(KINDS))
     return replace(
@@ -40,7 +40,7 @@ def examine(host: Host) -> Examination:
         nftables=_trouble(),
         settings={name: value for name in (*SETTINGS, *names) if (value := _setting(name)) is not None},
         tables=list(_tables()),
-        filters=host.filters(),
+        filters=host.filters(("input", "forward", *ASIDE)),
         facts=facts,
         forgets=conntrack.can_forget(),
     )

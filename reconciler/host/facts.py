@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ..firewall import FAMILY, guard_of, owner_of, table_name
 from ..resources import FENCES, GUARD_TABLE, HOST, ROUTE_PROTOCOL, Key, NftTable, Sysctl
-from . import Facts, HostLink, Upper, guarding, kinds, marks, rtnetlink, sysctl
+from . import Facts, Guest, HostLink, Upper, guarding, kinds, marks, rtnetlink, sysctl
 from .looking import Look
 from .observing import View
 from .rtnetlink import LinkRow, RouteRow
@@ -16,6 +16,16 @@ RESOLV_CONF = "/etc/resolv.conf"
 _DEFAULT = ("0.0.0.0/0", "::/0")
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _IFF_LOOPBACK = 8
+
+
+_OF_KERNEL = frozenset(
+    {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "sit0", "ip6tnl0", "ip6_vti0", "ip6gre0", "ip6gretap0"}
+)
+"""Links that a kernel with such tunnels has in each namespace from the start (net.core.fb_tunnels_only_for_init_net).
+"""
+
+_OF_KERNEL_OR_ROUTERS = (rtnetlink.KERNEL_PROTOCOL, 9)
+"""Who has made a route that comes and goes by itself: RTPROT_KERNEL, RTPROT_RA of linux/rtnetlink.h."""
 
 
 def tables_of(project: str, texts: Mapping[str, str]) -> Iterator[NftTable]:
@@ -56,6 +66,7 @@ def facts(view: View, texts: Mapping[str, str], taken: Mapping[Key, str]) -> Fac
         ),
         guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
         uppers=tuple(_uppers(view)),
+        guests=tuple(_guests(view)),
         unsure=view.unsure,
         together={
             container: tuple(sorted(look.containers))
@@ -109,6 +120,30 @@ def _uppers(view: View) -> Iterator[Upper]:
             if look is host if row.below_nsid is None else row.below_nsid == look.host_nsid:
                 options = kinds.decode(kinds.KINDS.get(row.kind, {}), row.data)
                 yield Upper(row.name, row.kind, names.get(row.below, ""), look.reference, options)
+
+
+def _guests(view: View) -> Iterator[Guest]:
+    """Yield what others have in namespaces that the project made, and on its links."""
+    host = view.looks.host
+    for address in host.addresses:
+        kernels = address.protocol in rtnetlink.KERNEL_MADE or address.address.startswith("fe80:")
+        if not kernels and address.protocol != ROUTE_PROTOCOL and (path := view.carrier(host, address.ifindex)):
+            yield Guest(HOST, address.address, "address", path)
+    for route in host.routes:
+        path = view.paths.get((host.cookie, route.link)) if route.link else None
+        if path and route.protocol not in _OF_KERNEL_OR_ROUTERS and not _is_own(view, host, route):
+            yield Guest(HOST, route.destination, "route", path)
+    of_plugins = f"{marks.OF_PLUGINS}{view.scope.project}/"
+    for look in view.looks.others:
+        made = view.marked(look) is not None
+        for row in look.links:
+            if row.ifindex == rtnetlink.LOOPBACK or (look.cookie, row.ifindex) in view.paths:
+                continue
+            below = ""
+            if row.below and row.below_nsid is None and row.kind != "veth":
+                below = view.paths.get((look.cookie, row.below), "")
+            if below or (made and row.name not in _OF_KERNEL and not row.alias.startswith(of_plugins)):
+                yield Guest(view.symbols[look.cookie], row.name, row.kind, below)
 
 
 def _owner(row: LinkRow) -> str | None:

@@ -8,7 +8,6 @@ from ipaddress import ip_interface
 
 from ..firewall import guard_of, owner_of, table_name
 from ..naming import fence_metric
-from ..networks import SandboxRef
 from ..resources import (
     ALIAS,
     DOCKER,
@@ -35,9 +34,10 @@ from ..resources import (
     Route,
     Sysctl,
 )
-from . import Facts, HostLink, Scope, Upper, fake_neighbours, fake_shaping, fake_wireguard
+from . import Facts, Guest, HostLink, Scope, Upper, fake_neighbours, fake_shaping, fake_wireguard
 from .fake_kernel import Kernel
 from .fake_links import Device, Hop, Space
+from .fake_sandboxes import Sandboxes
 
 HALF_MADE = "?"
 """How the path of a link begins that bears no alias yet or another one's; its name and its namespace follow."""
@@ -52,20 +52,15 @@ class View:
     def __init__(self, kernel: Kernel, scope: Scope, delegated: Mapping[tuple[str, str], int]) -> None:
         self._kernel = kernel
         self._scope = scope
-        self._delegated = delegated
+        self._found = Sandboxes(kernel, scope, delegated)
         self.project = scope.project
         self.sandboxes = scope.sandboxes
-        self.places: dict[str, Space] = {HOST: kernel.host}
-        self._pending: dict[str, str] = {}
-        self._unsure: dict[str, str] = {}
-        self._in_host: set[str] = set()
-        self._symbols: dict[int, str] = {}
+        self.places = self._found.places
+        self._symbols = {space.cookie: symbol for symbol, space in sorted(self.places.items(), reverse=True)}
         self._first: dict[str, Device] = {}
         self._twins: set[Device] = set()  # those with the path of another, which they keep not to have once it is gone
         self.uplinks: dict[str, str] = {}  # the ports of ours by path, as references
         self.found_up: dict[str, bool] = {}
-        self._resolve()
-        self._symbols = {space.cookie: symbol for symbol, space in sorted(self.places.items(), reverse=True)}
 
     def resources(self) -> Iterator[Resource]:
         """Yield what there is of the project."""
@@ -107,68 +102,6 @@ class View:
         return self._scope.docker or any(
             DOCKER in one.tags and self.path(one) for one in self._kernel.host.devices.values()
         )
-
-    def _resolve(self) -> None:
-        """Find the namespaces that matter, by symbol, who is pending and why, and who is in the host's own."""
-        for container, reference in self._scope.sandboxes.items():
-            space = self._find(reference)
-            if space is self._kernel.host:
-                self._in_host.add(container)
-            elif space:
-                self.places[container] = space
-            elif not reference.create:
-                self._pending[container] = f"there is no {reference}"
-        self._find_attached()
-        known = {space.cookie for space in self.places.values()}
-        names = {space.cookie: name for name, space in self._kernel.names.items() if not name.isdecimal()}
-        for space in self._kernel.spaces():
-            project, _, container = (space.devices["lo"].alias or "").removeprefix(ALIAS).partition("/")
-            if space.cookie in known:
-                continue
-            free = container not in self._scope.sandboxes and container not in self.places
-            ours = project == self._scope.project and free
-            self.places[container if ours else f"@{names.get(space.cookie, space.cookie)}"] = space
-
-    def _find_attached(self) -> None:
-        """Know containers that a runtime knows, but not to run, by their endpoints."""
-        for name in [*self._pending]:
-            reference = self._scope.sandboxes[name]
-            if not reference.is_anothers or str(reference) not in self._kernel.runtimes:
-                continue
-            marks = {f"{ALIAS}{self.project}/{name}/"}
-            found = {
-                space.cookie: space
-                for space in self._kernel.pids.values()
-                for device in (*space.devices.values(), *(one.peer for one in space.devices.values() if one.peer))
-                if (device.alias or "").rpartition("/")[0] + "/" in marks
-            }
-            kept = {
-                cookie
-                for (project, path), cookie in self._delegated.items()
-                if (project, path.rpartition("/")[0]) == (self.project, name)
-            }
-            found |= {space.cookie: space for space in self._kernel.pids.values() if space.cookie in kept}
-            if len(found) == 1:
-                (self.places[name],) = found.values()
-                self._unsure[name] = self._pending.pop(name)
-
-    def _together(self) -> dict[str, tuple[str, ...]]:
-        members: dict[int, list[str]] = {}
-        for name in sorted(self._scope.sandboxes):
-            if space := self.places.get(name):
-                members.setdefault(space.cookie, []).append(name)
-        return {name: tuple(names) for names in members.values() if len(names) > 1 for name in names}
-
-    def _find(self, reference: SandboxRef) -> Space | None:
-        match reference.kind:
-            case "netns":
-                return self._kernel.names.get(reference.value)
-            case "pid":
-                return self._kernel.pids.get(int(reference.value))
-            case "host":
-                return self._kernel.host
-            case _:
-                return self._kernel.pids.get(self._kernel.runtimes.get(str(reference), 0))
 
     def path(self, device: Device | None) -> str | None:
         """Return the path of a link of the project, None for every other link. A half-made one is everybody's."""
@@ -320,16 +253,17 @@ class View:
             default_link=out[0].device.name if out and out[0].device else None,
             routes=tuple(sorted(prefixes)),
             nameservers=nameservers,
-            pending=self._pending,
-            unsure=self._unsure,
-            together=self._together(),
-            in_host=frozenset(self._in_host),
+            pending=self._found.pending,
+            unsure=self._found.unsure,
+            together=self._found.together(),
+            in_host=frozenset(self._found.in_host),
             taken=dict(self._taken()),
             forwarding_ipv4=sysctls["net.ipv4.ip_forward"] == "1",
             forwarding_ipv6=sysctls["net.ipv6.conf.all.forwarding"] == "1",
             accept_ra=tuple(routers),
             guard=guard_of(guard) if guard and owner_of(guard) == "" else {},
             uppers=tuple(self._uppers()),
+            guests=tuple(self._guests()),
             docker=frozenset(self._kernel.docker if self._coexists() else ()),
         )
 
@@ -341,6 +275,25 @@ class View:
                 if one.parent and one.parent.space is self._kernel.host and self.path(one) is None:
                     options = dict(one.options)
                     yield Upper(one.name, one.kind, one.parent.name, places.get(space.cookie, ""), options)
+
+    def _guests(self) -> Iterator[Guest]:
+        """Yield what others have in namespaces that the project made, and on its links."""
+        host = self._kernel.host
+        for device in host.devices.values():
+            if (path := self.path(device)) and not (device.peer and device.peer.space is not host):
+                foreign = (one for one, protocol in device.addresses.items() if protocol != ROUTE_PROTOCOL)
+                yield from (Guest(HOST, one, "address", path) for one in foreign)
+        for hop in host.routes.values():
+            if hop.device and (path := self.path(hop.device)) and hop.protocol != ROUTE_PROTOCOL:
+                yield Guest(HOST, hop.destination, "route", path)
+        for space in self._kernel.spaces():
+            made = (space.devices["lo"].alias or "").startswith(f"{ALIAS}{self.project}/")
+            for one in space.devices.values() if space is not self._kernel.host else ():
+                if one.kind == "loopback" or self._over(one):
+                    continue
+                below = one.parent if one.parent and one.parent.space is space else None
+                if (path := self._over(below) or "") or made:
+                    yield Guest(self._symbols.get(space.cookie, ""), one.name, one.kind, path)
 
     def _as_found(self, link: HostLink) -> HostLink:
         """Return a link as it is without what this project has done to it."""

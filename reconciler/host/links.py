@@ -212,8 +212,12 @@ def _set_sysctls(sandbox: str, name: str, settings: Mapping[str, str]) -> Iterat
 
 
 def _reset_sysctl(key: str, name: str, trap: Trap) -> None:
-    """Give a link's setting the value that new links get there."""
+    """Give a link's setting the value that new links get there: what `lo` got where nothing says it.
+
+    Of what is under neigh, the kernel shows the defaults in the machine's first namespace alone.
+    """
     value = sysctl.read(sysctl.of_link(key, "default"))
+    value = sysctl.read(sysctl.of_link(key, "lo")) if value is None and ".neigh." in key else value
     if value is not None:
         sysctl.write(sysctl.of_link(key, name), value, trap)
 

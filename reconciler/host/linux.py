@@ -26,7 +26,21 @@ from ..resources import (
     within,
 )
 from ..sandboxes import Finder
-from . import Filter, Observation, Result, Scope, applying, delegates, dns, facts, looking, namespaces, nft, rtnetlink
+from . import (
+    Filter,
+    Listener,
+    Observation,
+    Result,
+    Scope,
+    applying,
+    delegates,
+    dns,
+    facts,
+    looking,
+    namespaces,
+    nft,
+    rtnetlink,
+)
 from .locking import locked
 from .namespaces import Trap
 from .netlink import Socket
@@ -90,19 +104,20 @@ class LinuxHost:
             found, more = [*found, *of_names.resources], {**more, **of_names.taken}
         known = facts.facts(view, texts, more)
         if scope.publishes is not None:
-            from . import listeners
+            from . import listeners, translations
 
-            held = listeners.listening(scope.project, scope.publishes)
+            held = listeners.listening(scope.project, scope.publishes) + translations.leading(scope.publishes, known)
             known = replace(known, listening=held, ephemeral=listeners.ephemeral())
         if scope.named:
             from .dns import mounted
             from .dns.observing import busy_ports
 
-            able, dockers = mounted.whose(view)
-            known = replace(known, busy_ports=busy_ports(), resolv_confs=able)
+            able, unwritten = mounted.whose(view)
+            known = replace(known, busy_ports=busy_ports(), resolv_confs=able, unwritten=unwritten)
             if scope.alone:
                 from .dns import within as sandboxed
 
+                dockers = frozenset(name for name, one in unwritten.items() if one.why == "docker")
                 met = namespaces.in_a_thread(lambda: sandboxed.met(home, view, dockers))
                 known = replace(known, resolved=met.resolved, taken={**known.taken, **met.taken})
                 known = replace(known, upstreams=sandboxed.upstreams())
@@ -160,11 +175,20 @@ class LinuxHost:
             self._kinds |= {kind: kind not in refused for kind in untried}
         return [kind for kind in kinds if not self._kinds[kind]]
 
-    def filters(self) -> Sequence[Filter]:
+    def filters(self, hooks: Collection[str] = ("input", "forward")) -> Sequence[Filter]:
         """See `reconciler.host.Host.filters`."""
         from . import coexistence
 
-        return coexistence.filters()
+        return coexistence.filters(hooks)
+
+    def listeners(self, containers: Collection[str]) -> Mapping[str, Mapping[str, Sequence[Listener]]]:
+        """See `reconciler.host.Host.listeners`."""
+        from . import listeners
+
+        home, _, _ = self._open()
+        there = self._inventory.places if self._inventory else {}
+        places = {name: there.get(name) for name in containers if not name or name in there}
+        return namespaces.in_a_thread(lambda: listeners.within(home, places))
 
     def make_key(self, path: str) -> bool:
         """See `reconciler.host.Host.make_key`."""

@@ -9,15 +9,15 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
-from ..errors import HostLacks, OperationFailed
+from ..errors import HostLacks, NotPermitted, OperationFailed
 from ..firewall import FAMILY, owner_of
 from ..firewall.ports import published
 from ..resources import GUARD_TABLE
-from . import Listener, nft
+from . import Listener, namespaces, nft
 
 _NETLINK_SOCK_DIAG = 4
 _BY_FAMILY, _ERROR, _DONE = 20, 2, 3  # linux/sock_diag.h, linux/netlink.h
@@ -26,6 +26,7 @@ _PROTOCOLS = {"tcp": (6, 1 << 10), "udp": (17, 1 << 7), "sctp": (132, 1 << 10)} 
 _V6ONLY = 11  # INET_DIAG_SKV6ONLY
 _ANY = {4: "0.0.0.0", 6: "::"}
 _GETTABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE
+_UNSEEN = "a process that can't be seen"
 
 
 class _Socket(NamedTuple):
@@ -33,6 +34,11 @@ class _Socket(NamedTuple):
     address: str
     port: int
     inode: int
+    ifindex: int = 0
+
+
+class _Untold(Exception):
+    """The kernel does not know what it is asked for."""
 
 
 def listening(project: str, wanted: Collection[tuple[str, int]]) -> tuple[Listener, ...]:
@@ -45,13 +51,50 @@ def listening(project: str, wanted: Collection[tuple[str, int]]) -> tuple[Listen
 
 def processes(wanted: Collection[tuple[str, int]]) -> list[Listener]:
     """Return the ports that processes listen at; of those that are `wanted` it is found out which process has them."""
-    found = [one for protocol in _PROTOCOLS for one in _sockets(protocol)]
+    found: list[_Socket] = []
+    for protocol in _PROTOCOLS:
+        with suppress(_Untold):
+            found += _sockets(protocol)
     inodes = {one.inode for one in found if (one.protocol, one.port) in wanted}
     holders = _holders(inodes) if inodes else {}
-    return [
-        Listener(one.protocol, one.address, one.port, holders.get(one.inode, "a process that can't be seen"))
-        for one in found
-    ]
+    return [Listener(one.protocol, one.address, one.port, holders.get(one.inode, _UNSEEN)) for one in found]
+
+
+def within(home: int, places: Mapping[str, namespaces.Place | None]) -> dict[str, dict[str, Sequence[Listener]]]:
+    """Return what listens in namespaces, by their names and by protocol, with who it is. `home` is the host's, as None.
+
+    A namespace that can't be looked into is left out, and so is a protocol of which the kernel does not tell.
+    """
+    found: dict[str, dict[str, list[Listener]]] = {}
+    inodes: dict[str, dict[str, list[int]]] = {}
+    for name, place in places.items():
+        with suppress(OperationFailed, NotPermitted), namespaces.entered(place, home) if place else nullcontext():
+            found[name], inodes[name] = {}, {}
+            for protocol in _PROTOCOLS:
+                with suppress(_Untold):
+                    sockets = list(_sockets(protocol))
+                    inodes[name][protocol] = [one.inode for one in sockets]
+                    found[name][protocol] = [
+                        Listener(one.protocol, one.address, one.port, "", _link(one.ifindex)) for one in sockets
+                    ]
+    holders = _holders({inode for some in inodes.values() for each in some.values() for inode in each})
+    return {
+        name: {
+            protocol: [
+                one._replace(who=holders.get(inode, _UNSEEN))
+                for one, inode in zip(some, inodes[name][protocol], strict=True)
+            ]
+            for protocol, some in its.items()
+        }
+        for name, its in found.items()
+    }
+
+
+def _link(ifindex: int) -> str:
+    """Return the name of the link that a socket is bound to, in this thread's namespace; "" for none."""
+    with suppress(OSError):
+        return socket.if_indextoname(ifindex) if ifindex else ""
+    return f"number {ifindex}"
 
 
 def of_projects(project: str, texts: Iterable[str]) -> Iterator[Listener]:
@@ -74,18 +117,18 @@ def ephemeral() -> tuple[int, int]:
 
 
 def _sockets(protocol: str) -> Iterator[_Socket]:
-    """Yield the sockets that take whatever comes to their port. None of a protocol that the kernel has not."""
+    """Yield the sockets that take whatever comes to their port. Raises _Untold for what the kernel has not."""
     number, states = _PROTOCOLS[protocol]
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=BBBxI48x", family, number, 0, states)
         for body in _dump(_NETLINK_SOCK_DIAG, _BY_FAMILY, request):
             port = struct.unpack_from(">H", body, 4)[0]
             packed = body[8:12] if family == socket.AF_INET else body[8:24]
-            inode = struct.unpack_from("=I", body, 68)[0]
+            ifindex, inode = struct.unpack_from("=I", body, 40)[0], struct.unpack_from("=I", body, 68)[0]
             address = socket.inet_ntop(family, packed).removeprefix("::ffff:")
-            yield _Socket(protocol, address, port, inode)
+            yield _Socket(protocol, address, port, inode, ifindex)
             if address == "::" and not _is_v6only(body[72:]):
-                yield _Socket(protocol, _ANY[4], port, inode)
+                yield _Socket(protocol, _ANY[4], port, inode, ifindex)
 
 
 def _is_v6only(attributes: bytes) -> bool:
@@ -99,7 +142,7 @@ def _is_v6only(attributes: bytes) -> bool:
 
 
 def _dump(family: int, kind: int, request: bytes) -> Iterator[bytes]:
-    """Yield the bodies of a dump's messages; none if the kernel does not know what is asked for."""
+    """Yield the bodies of a dump's messages. Raises _Untold if the kernel does not know what is asked for."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as door:
             door.settimeout(10)
@@ -109,7 +152,9 @@ def _dump(family: int, kind: int, request: bytes) -> Iterator[bytes]:
                 offset = 0
                 while offset + 16 <= len(data):
                     length, answer = struct.unpack_from("=IH", data, offset)
-                    if answer in (_DONE, _ERROR):
+                    if answer in (_DONE, _ERROR):  # both with an error's number (netlink_dump_done)
+                        if any(data[offset + 16 : offset + 20]):
+                            raise _Untold
                         return
                     yield data[offset + 16 : offset + length]
                     offset += max(length + 3 & ~3, 16)
@@ -117,7 +162,7 @@ def _dump(family: int, kind: int, request: bytes) -> Iterator[bytes]:
         raise OperationFailed("the kernel does not tell who listens", errno.ETIMEDOUT) from late
     except OSError as failure:
         if failure.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
-            return
+            raise _Untold from failure
         raise OperationFailed(f"who listens: {os.strerror(failure.errno or 0)}", failure.errno or 0) from failure
 
 
@@ -148,9 +193,10 @@ def _tables() -> Iterator[str]:
     """Yield the texts of the tables whose names are such as netapply gives to projects."""
     inet = struct.pack("=BBH", 1, 0, 0)  # struct nfgenmsg, NFPROTO_INET
     names = set()
-    for body in _dump(12, _GETTABLE, inet):  # NETLINK_NETFILTER
-        attributes = dict(_attributes(body[4:]))
-        names.add(attributes.get(1, b"").rstrip(b"\0").decode("utf-8", "replace"))  # NFTA_TABLE_NAME
+    with suppress(_Untold):
+        for body in _dump(12, _GETTABLE, inet):  # NETLINK_NETFILTER
+            attributes = dict(_attributes(body[4:]))
+            names.add(attributes.get(1, b"").rstrip(b"\0").decode("utf-8", "replace"))  # NFTA_TABLE_NAME
     for name in sorted(names):
         if name.startswith("netapply-") and name != GUARD_TABLE:
             with suppress(HostLacks):

@@ -67,7 +67,7 @@ def _moved(before: str, after: str) -> set[Claim]:
 
 
 def _targets(one: Publication | None) -> object:
-    return one and (frozenset(one.targets), one.masquerade)
+    return one and (frozenset(one.targets), frozenset(one.leaving))
 
 
 def _forget(claims: set[Claim], publications: Iterable[Publication], door: Socket) -> None:
@@ -90,12 +90,12 @@ def _forget(claims: set[Claim], publications: Iterable[Publication], door: Socke
 
 
 def _repliers(publications: Iterable[Publication], flow: Flow) -> Mapping[tuple[bytes, int], None]:
-    """Return who may answer a connection now."""
+    """Return who may answer a connection now: those that it is led to, and who keeps the ones that it has."""
     family = 4 if len(flow.destination) == 4 else 6
     found: dict[tuple[bytes, int], None] = {}
     for one in publications:
         if one.family == family and (one.host_ip is None or _packed(one.host_ip) == flow.destination):
-            found |= dict.fromkeys((_packed(target.address), target.port) for target in one.targets)
+            found |= dict.fromkeys((_packed(end.address), end.port) for end in (*one.targets, *one.leaving))
     return found
 
 

@@ -20,7 +20,14 @@ LINK_LOCAL = "fe80::1/64"
 """The host's address for asking who has an IPv6 address on the bridge. The kernel's own is in duplicate detection for
 the first second or two, and nothing is forwarded until that has ended."""
 
-NAME = {"type": "string", "pattern": r"^[^\s/:]{1,15}$", "not": {"enum": [".", ".."]}}
+LINK: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": r"^[^\s/:]{1,15}$",
+    "patternErrorMessage": "not the name of a link, which is 1 to 15 bytes long, without spaces, / and :",
+}
+"""The JSON Schema of an option that names a link."""
+
+NAME = {**LINK, "not": {"enum": [".", ".."]}}
 """What the name of a link can be, as far as a pattern says it."""
 
 _MODE = {"enum": ["nat", "routed", "isolated"]}

@@ -61,24 +61,66 @@ def named(
 
 
 def remarks(topology: Topology, desired: Iterable[Resource], facts: Facts) -> Iterator[str]:
-    """Yield a line on containers that have no resolver, and one on those whose resolver asks nobody."""
+    """Yield lines on containers that have no resolver, that are told of none, and whose resolver asks nobody."""
     if topology.names is None:
         return
     near = _near(desired)
     ends = (end for network in topology.networks for end in network.endpoints)
     goes_out = {end.container for end in ends if {"0.0.0.0/0", "::/0"} & {route.destination for route in end.routes}}
-    far = {one: wanted for one, (user, wanted) in _users(topology.names).items() if not _gateways(user, near)}
+    users = _users(topology.names)
+    far = {one: wanted for one, (user, wanted) in users.items() if not _gateways(user, near)}
     if without := sorted(one for one in far if one in facts.resolved):
         yield (
             f"no names are found from {', '.join(without)}: {facts.resolved[without[0]]}, and the host has no address"
             " on the networks; run the container without a network of Docker's (--network none)"
         )
+    untold = {one: user for one, (user, _) in users.items() if one not in far or one not in facts.resolved}
+    yield from _untold(untold, near, facts)
     alone = {one for one in far if one not in facts.resolved and far[one] == DnsServer.HOSTS_OWN}
     if not facts.upstreams and (deaf := sorted(alone & goes_out)):
         yield (
             f"no names but those of containers are found from {', '.join(deaf)}: the host's own servers are none that"
             " a container can ask (/etc/resolv.conf); give it some (`dns: {servers: ...}`)"
         )
+
+
+_WHY = {
+    "docker": (
+        "names are found from {who} only if Docker's own resolver, which stays there, asks {server}: run the container"
+        " with `--dns {server}` (Compose: `dns: {server}`), or without a network of Docker's (--network none)"
+    ),
+    "podman": (
+        "no names are found from {who}: Podman's own resolver ({theirs}) stays there; put the container on a network"
+        " without one (`podman network create --disable-dns`), or on none (--network none)"
+    ),
+    "shared": (
+        "no names are found from {who}: several containers of the manifest share one namespace or one /etc; write"
+        " `nameserver {server}` into the /etc/resolv.conf of each"
+    ),
+    "theirs": (
+        "no names are found from {who}: the /etc/resolv.conf there is none that a runtime keeps or netapply has made;"
+        " write `nameserver {server}` into it, or take it away where the image brought it"
+    ),
+    "none": (
+        "no names are found from {who}: there is no /etc/resolv.conf, nor a root file system of its own to make one in;"
+        " make one with `nameserver {server}`"
+    ),
+}
+
+
+def _untold(users: Mapping[str, NameUser], near: Near, facts: Facts) -> Iterator[str]:
+    """Yield what keeps containers from finding names though somebody would answer: nobody tells them whom to ask."""
+    said: dict[str, list[str]] = {}
+    for name, user in sorted(users.items()):
+        servers = _gateways(user, near) or [DnsServer.OWN]
+        found = facts.unwritten.get(name)
+        if found and not (found.why != "podman" and {*servers} & {*found.servers}):
+            line = _WHY[found.why].replace("{server}", servers[0]).replace("{theirs}", ", ".join(found.servers))
+            lost = [word for word, some in (("search", user.search), ("options", user.options)) if some]
+            line += f"; `dns: {{{', '.join(lost)}}}` is told to nobody there" if lost else ""
+            said.setdefault(line, []).append(name)
+    for line, names in said.items():
+        yield f"{line.replace('{who}', ', '.join(names))}; or write `dns: false`"
 
 
 def part(topology: Topology, resources: Sequence[Resource]) -> Part:

@@ -9,7 +9,10 @@ from ..manifest.model import NetworkSpec
 from ..networks import entries
 from ..resources import Option
 
-_LINK = r"^[^\s/:;]{1,15}$"
+_LINK = {
+    "pattern": r"^[^\s/:;]{1,15}$",
+    "patternErrorMessage": "not the name of a link, which is 1 to 15 bytes long, without spaces, /, : and ;",
+}
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "snat_address": {
@@ -23,9 +26,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "trusted_interfaces": {
         "type": ["array", "string"],
         "uniqueItems": True,
-        "pattern": _LINK,
-        "patternErrorMessage": "not the name of a link",
-        "items": {"type": "string", "pattern": _LINK, "patternErrorMessage": "not the name of a link"},
+        **_LINK,
+        "items": {"type": "string", **_LINK},
         "description": "Links of the host by which connections to containers' addresses come in although the mode is "
         "nat; they need not be there.",
     },
@@ -39,8 +41,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     },
     "uplink": {
         "type": "string",
-        "pattern": _LINK,
-        "patternErrorMessage": "not the name of a link",
+        **_LINK,
         "not": {"enum": ["lo", ".", ".."]},
         "description": "A link of the host to put into the bridge, such as a network card; it must carry no addresses, "
         "and is left as it was found.",

@@ -75,7 +75,10 @@ def way_in(
 
 
 def host_ips(port: PortSpec, network: NetworkSpec, family: int) -> Iterator[str | None]:
-    """Yield the host's addresses of a family (4 or 6) that a port is published on; None: all of that family."""
+    """Yield the host's addresses of a family (4 or 6) that a port is published on; None: all of that family.
+
+    What a network's host_binding has that is no address comes as it is: its driver's `check` refuses it.
+    """
     if port.host_ip is not None:
         if (":" in port.host_ip) == (family == 6):
             yield None if port.host_ip in ("0.0.0.0", "::") else port.host_ip
@@ -87,5 +90,9 @@ def host_ips(port: PortSpec, network: NetworkSpec, family: int) -> Iterator[str 
         if (":" in spelled) == (family == 6):
             from ipaddress import ip_address
 
-            plain = ip_address(spelled)
+            try:
+                plain = ip_address(spelled)
+            except ValueError:
+                yield spelled
+                continue
             yield None if plain.is_unspecified else str(plain)

@@ -12,10 +12,10 @@ from ..naming import host_name, mac_address
 from ..networks import Network, Parent
 from ..resources import HOST, Address, Link, Option, Resource, Route
 from .addressing import DEFAULT_METRIC, addressing, tags
+from .bridging import LINK
 
 PARENT: Mapping[str, Any] = {
-    "type": "string",
-    "pattern": r"^[^\s/:]{1,15}$",
+    **LINK,
     "description": "The host's link to stand on; NAME.VID is made where it is missing, as a VLAN on NAME. Left out, "
     "the default route's link; a dummy link where there is no such route, or the network is internal.",
 }

@@ -24,28 +24,19 @@ from .model import (
 from .tree import Map, Place, Seq
 
 
-def build(root: Map, texts: Mapping[str, str], faulty: set[tuple[str, str]], problems: list[Problem]) -> Manifest:
+def build(root: Map, texts: Mapping[str, str], problems: list[Problem]) -> Manifest:
     """Return the manifest of a tree that the schema has checked.
 
-    Values that are not what their texts should be are added to `problems` and left out; the (section, name) that they
-    are in, to `faulty`.
+    Values that are not what their texts should be are added to `problems` and left out.
     """
     from .loading import locate
 
     builder = _Builder(problems)
-    networks: dict[str, NetworkSpec] = {}
-    for name, node in (root.get("networks") or {}).items():
-        count = len(problems)
-        networks[name] = builder.network(name, node or _EMPTY)
-        if len(problems) > count:
-            faulty.add(("networks", name))
+    networks = {name: builder.network(name, node or _EMPTY) for name, node in (root.get("networks") or {}).items()}
     in_host = _in_host(networks)
     containers: dict[str, ContainerSpec] = {}
     for name, node in (root.get("containers") or {}).items():
-        count = len(problems)
         containers[name] = builder.container(name, node or _EMPTY, in_host)
-        if len(problems) > count:
-            faulty.add(("containers", name))
     return Manifest(
         project=root.get("project", ""),
         networks=networks,
@@ -54,16 +45,16 @@ def build(root: Map, texts: Mapping[str, str], faulty: set[tuple[str, str]], pro
         default_address_pools=tuple(builder.pools(root.get("default_address_pools") or _NONE)),
         sources=texts,
         coexist=root.get("coexist"),
-        hosts=dict(builder.hosts(root.get("hosts") or _EMPTY, faulty)),
-        services=_services(root, builder, faulty) if root.get("services") else {},
+        hosts=dict(builder.hosts(root.get("hosts") or _EMPTY)),
+        services=_services(root, builder) if root.get("services") else {},
         dns=root.get("dns"),
     )
 
 
-def _services(root: Map, builder: _Builder, faulty: set[tuple[str, str]]) -> Mapping[str, ServiceSpec]:
+def _services(root: Map, builder: _Builder) -> Mapping[str, ServiceSpec]:
     from .build_services import services
 
-    return dict(services(root["services"], builder.complain, faulty))
+    return dict(services(root["services"], builder.complain))
 
 
 def _options(node: Mapping[str, Any]) -> dict[str, Option]:
@@ -148,15 +139,13 @@ class _Builder:
             if base := self.prefix(node, "base"):
                 yield AddressPool(base, node["size"])
 
-    def hosts(self, nodes: Map, faulty: set[tuple[str, str]]) -> Iterator[tuple[str, HostSpec]]:
+    def hosts(self, nodes: Map) -> Iterator[tuple[str, HostSpec]]:
         for name, node in nodes.items():
             has_one = bool(node) and "address" in node
             found = self.address(node["address"], node.value_at["address"], "address") if has_one else None
             if found:
                 more = ("public_key", "private_key_file", "wireguard_port")
                 yield name, HostSpec(name, found, **{key: node[key] for key in more if key in node})
-            else:
-                faulty.add(("hosts", name))
 
     def container(self, name: str, node: Map, in_host: frozenset[str]) -> ContainerSpec:
         networks, host = node.get("networks") or _EMPTY, node.get("host")

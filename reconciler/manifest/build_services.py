@@ -17,15 +17,12 @@ class Complain(Protocol):
     def __call__(self, at: Place, what: str, mend: str = "") -> None: ...
 
 
-def services(nodes: Map, complain: Complain, faulty: set[tuple[str, str]]) -> Iterator[tuple[str, ServiceSpec]]:
-    """Yield the services by name; one that something is wrong with is noted in `faulty`, and not among them."""
+def services(nodes: Map, complain: Complain) -> Iterator[tuple[str, ServiceSpec]]:
+    """Yield the services by name; one that lacks what the schema wants of it is left out."""
     for name, node in nodes.items():
-        if ("services", name) in faulty:
-            continue
         vips = tuple(_vips(name, node, complain))
         ports = tuple(_ports(node.get("ports") or (), complain))
-        if None in vips or None in ports:
-            faulty.add(("services", name))
+        if "network" not in node or "containers" not in node:
             continue
         yield (
             name,

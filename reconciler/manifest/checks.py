@@ -19,16 +19,16 @@ INVALID: Any = object()
 
 
 class Walk:
-    """What is found on one walk: the problems, and `faulty`, as (id() of a mapping, key), whose values have some.
+    """What is found on one walk: the problems, and what was `refused`: values by mapping and key, a list's items.
 
     `options` are the checks of driver_opts by driver, None for one that there is not.
     """
 
-    __slots__ = ("faulty", "options", "problems")
+    __slots__ = ("options", "problems", "refused")
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        self.faulty: set[tuple[int, str]] = set()
+        self.refused: list[tuple[Map | Seq, str | None]] = []
         self.options: dict[str, Check | None] = {}
 
     def add(self, at: Place, what: str, mend: str = "") -> None:

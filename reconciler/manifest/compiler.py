@@ -26,6 +26,10 @@ _KEYWORDS = {
 }
 
 
+_KNOWN_BY_NAME = ("service", "host")
+"""What is kept also where something that it needs is missing, so that the rest of it is looked at."""
+
+
 def compiled(schema: Schema, defs: Mapping[str, Check] | None = None) -> Check:
     """Return the check of a schema. `defs` are the checks that its "#/$defs/NAME" stand for."""
     defs = {} if defs is None else defs
@@ -106,6 +110,7 @@ def _items(value: Seq, key: str, item: Check, walk: Walk) -> None:
             value[index] = typed
             keep.append(index)
     if len(keep) < len(value):
+        walk.refused.append((value, None))
         value[:] = [value[index] for index in keep]
         value.item_at = [value.item_at[index] for index in keep]
 
@@ -141,36 +146,38 @@ def _object(schema: Schema, defs: Mapping[str, Check]) -> Check:
     choices = [one["required"][0] for one in schema.get("oneOf", ())]
 
     def check(value: Map, at: Place, key: str, walk: Walk) -> Any:
-        problems = walk.problems
         drop: list[str] = []
         unknown: list[str] = []  # what was probably meant by unknown keys
         for name, one in value.items():
-            count = len(problems)
             found = properties.get(name)
-            if names is not None and names(name, value.key_at[name], "the name", walk) is INVALID:
-                drop.append(name)
+            if names is not None:
+                names(name, value.key_at[name], "the name", walk)  # what has a wrong name is known by it all the same
             if found is None:
                 if any(search(name) for search, _ in patterns):
                     continue
                 if rest is None:
                     if more is False:
-                        unknown.append(_unknown(name, schema, value.key_at[name], walk))
+                        unknown.append(meant := _unknown(name, schema, value.key_at[name], walk))
                         drop.append(name)
+                        if meant in properties and meant not in value:
+                            walk.refused.append((value, meant))
                     continue
                 found = rest
             typed = found(one, value.value_at[name], name, walk)
             if typed is INVALID:
                 drop.append(name)
+                walk.refused.append((value, name))
             elif typed is not one:
                 value[name] = typed
-            if typed is INVALID or len(problems) > count:
-                walk.faulty.add((id(value), name))
         sound = whole is None or whole(value, at, key, walk, unknown)
         if drop:
             for name in drop:
                 value.pop(name, None)
             sound = sound and all(name in value for name in schema.get("required", ()))
             sound = sound and (not choices or any(name in value for name in choices))
+        if not sound and schema.get("title") in _KNOWN_BY_NAME:
+            walk.refused += [(value, name) for name in schema.get("required", ()) if name not in value]
+            return value
         return value if sound else INVALID
 
     return check

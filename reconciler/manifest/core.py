@@ -1,8 +1,9 @@
 """The schema of manifests: the one place that says what is allowed, drivers' options aside.
 
-`reconciler.manifest.schema` composes those in; `reconciler.manifest.compiler` compiles it. Of a list of types the first
-that fits is what a value without quotes becomes. `patternErrorMessage` and `errorMessage` are annotations of
-yaml-language-server's: what a value is not, and what mends it.
+What is long of it is a module of its own (`*_schema.py`). `reconciler.manifest.schema` composes drivers' options in;
+`reconciler.manifest.compiler` compiles it. Of a list of types the first that fits is what a value without quotes
+becomes. `patternErrorMessage` and `errorMessage` are annotations of yaml-language-server's: what a value is not, and
+what mends it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from . import dns_schema
+from .endpoint_schema import ENDPOINT, MANY, RATE
 from .port_schema import PORT
+from .sandbox_schema import SANDBOX
 from .service_schema import SERVICE, SERVICE_PORT
-
-_MANY = 64
-"""The most entries of lists that are compared each with each."""
 
 PROJECT: Final = "^[a-z0-9][a-z0-9_.-]{0,62}$"
 """What a project's name looks like."""
@@ -24,7 +24,6 @@ _NAME = {
     "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$",
     "patternErrorMessage": "not a name of letters, digits, _ . and - that begins with a letter or digit",
 }
-_ADDRESSES = {"type": ["string", "array"], "items": {"type": "string"}, "minItems": 1, "maxItems": _MANY}
 _PREFIX = {
     "type": "string",
     "pattern": "^[0-9A-Fa-f:.]+/[0-9]+$",
@@ -128,7 +127,7 @@ _NETWORK: dict[str, Any] = {
                 "config": {
                     "description": "One entry for each subnet, of either family.",
                     "type": ["array", "null"],
-                    "maxItems": _MANY,
+                    "maxItems": MANY,
                     "items": {"$ref": "#/$defs/ipam_config"},
                 }
             },
@@ -156,185 +155,6 @@ _NETWORK: dict[str, Any] = {
             "description": "The priority of the default route by this network.",
         },
         "labels": _LABELS,
-    },
-}
-
-_ENDPOINT: dict[str, Any] = {
-    "title": "container's network",
-    "description": "How a container is attached to a network.",
-    "type": ["object", "null"],
-    "additionalProperties": False,
-    "properties": {
-        "ipv4_address": {**_ADDRESSES, "description": "The IPv4 address, or a list of several."},
-        "ipv6_address": {**_ADDRESSES, "description": "The IPv6 address, or a list of several."},
-        "mac_address": {
-            "type": "string",
-            "pattern": "^([0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12})$",
-            "patternErrorMessage": "not a MAC address such as 02:42:ac:11:00:02",
-            "description": "The MAC address of the interface.",
-        },
-        "interface_name": {"type": "string", "description": "The interface's name in the container."},
-        "gw_priority": {
-            "type": "integer",
-            "minimum": -2147483648,
-            "maximum": 2147483647,
-            "default": 0,
-            "description": "The container's default route goes by the network with the highest one.",
-        },
-        "sysctls": {
-            "description": "Settings of the interface, such as net.ipv4.conf.IFNAME.rp_filter (IFNAME stands for its "
-            "name). A mapping or a list of NAME=VALUE.",
-            "type": ["object", "array", "null"],
-            "additionalProperties": {
-                "type": ["string", "integer"],
-                "pattern": "^[0-9A-Za-z._:-]+$",
-                "patternErrorMessage": "not the value of a setting",
-                "description": "The setting's value.",
-            },
-            "items": {
-                "type": "string",
-                "pattern": "^[^=]+=[0-9A-Za-z._:-]+$",
-                "patternErrorMessage": "not of the form NAME=VALUE",
-            },
-        },
-        "aliases": dns_schema.ALIASES,
-        "link_local_ips": {
-            "description": "Link-local addresses to have as well, in 169.254.0.0/16 or fe80::/10.",
-            "type": ["array", "null"],
-            "uniqueItems": True,
-            "items": {"type": "string"},
-        },
-        "bandwidth": {
-            "title": "bandwidth",
-            "description": "How fast the container may receive (ingress) and send (egress) by this network.",
-            "type": ["object", "null"],
-            "additionalProperties": False,
-            "properties": {
-                "ingress": {"$ref": "#/$defs/rate"},
-                "egress": {"$ref": "#/$defs/rate"},
-            },
-        },
-        "driver_opts": {
-            "description": "Options of the network's driver for this endpoint.",
-            "type": ["object", "null"],
-            "additionalProperties": {
-                "type": ["integer", "boolean", "string", "object", "array"],
-                "description": "The option's value.",
-            },
-        },
-    },
-}
-
-_SPEED: dict[str, Any] = {
-    "type": ["integer", "string"],
-    "minimum": 20_000,
-    "maximum": 1_000_000_000_000,
-    "pattern": "^[0-9]{1,13}([.][0-9]{1,6})? ?([kKmMgG]?[bB][iI][tT])?$",
-    "patternErrorMessage": "not a rate in bits a second such as 10mbit, 500kbit or 1gbit",
-}
-_RATE: dict[str, Any] = {
-    "title": "rate",
-    "description": "A rate, or {rate, burst}.",
-    "type": ["object", "integer", "string", "null"],
-    "minimum": _SPEED["minimum"],
-    "maximum": _SPEED["maximum"],
-    "pattern": _SPEED["pattern"],
-    "patternErrorMessage": _SPEED["patternErrorMessage"],
-    "required": ["rate"],
-    "additionalProperties": False,
-    "properties": {
-        "rate": {
-            **_SPEED,
-            "description": "Bits a second: a number, or one with kbit, mbit or gbit (10^3, 10^6, 10^9).",
-        },
-        "burst": {
-            "type": ["integer", "string"],
-            "minimum": 1,
-            "maximum": 4294967295,
-            "pattern": "^[0-9]{1,10}([.][0-9]{1,6})? ?([kKmM]?[bB])?$",
-            "patternErrorMessage": "not a number of bytes such as 64kb or 1mb",
-            "description": "Bytes that may go at once: a number, or one with kb or mb (2^10, 2^20); left out, what "
-            "suits the rate.",
-        },
-    },
-}
-
-_RUNTIMES_NAME = {
-    "type": "string",
-    "pattern": "^[A-Za-z0-9][A-Za-z0-9_.+-]{0,254}$",
-    "patternErrorMessage": "not the name or ID of a container",
-}
-_PATH = {
-    "type": "string",
-    "pattern": "^/[^\\x00-\\x1f]{1,4000}$",
-    "patternErrorMessage": "not the path of a file, which begins with /",
-}
-
-_SANDBOX: dict[str, Any] = {
-    "title": "sandbox",
-    "description": "Where the container's network namespace is; left out, the one of the container's name, created.",
-    "type": "object",
-    "errorMessage": "write {docker: NAME}, {netns: NAME} or another kind",
-    "additionalProperties": False,
-    "minProperties": 1,
-    "oneOf": [{"required": [kind]} for kind in ("netns", "docker", "podman", "containerd", "oci", "machine", "pid")],
-    "dependentRequired": {
-        "create": ["netns"],
-        "namespace": ["containerd"],
-        "runtime": ["oci"],
-        "root": ["oci"],
-    },
-    "properties": {
-        "netns": {
-            "type": "string",
-            "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.:@%+=,-]{0,254}$",
-            "patternErrorMessage": "not the name of a network namespace (a file in /run/netns)",
-            "description": "The name of a network namespace, as `ip netns` lists it.",
-        },
-        "create": {
-            "type": "boolean",
-            "default": True,
-            "description": "Create the namespace where it is missing, and remove it when the container leaves the "
-            "manifest; false: it is somebody else's.",
-        },
-        "pid": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 4194304,
-            "description": "The number of a process in the namespace.",
-        },
-        "docker": {**_RUNTIMES_NAME, "description": "The name or ID of a container of Docker's."},
-        "podman": {**_RUNTIMES_NAME, "description": "The name or ID of a container of Podman's."},
-        "containerd": {**_RUNTIMES_NAME, "description": "The ID of a container that containerd runs."},
-        "oci": {**_RUNTIMES_NAME, "description": "The ID of a container that runc, crun or the like runs."},
-        "machine": {
-            "type": "string",
-            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-            "patternErrorMessage": "not the name of a machine, as `machinectl` lists it",
-            "description": "The name of a container of systemd-nspawn's, as `machinectl` lists it.",
-        },
-        "socket": {
-            **_PATH,
-            "description": "The socket of Docker, Podman or containerd; left out, DOCKER_HOST or CONTAINER_HOST, else "
-            "/run/docker.sock, /run/podman/podman.sock, /run/containerd/containerd.sock.",
-        },
-        "namespace": {
-            "type": "string",
-            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,75}$",
-            "patternErrorMessage": "not the name of one of containerd's namespaces",
-            "default": "default",
-            "description": "Containerd's namespace: k8s.io for Kubernetes, moby for Docker.",
-        },
-        "runtime": {
-            "type": "string",
-            "pattern": "^(/[^\\x00-\\x1f]{1,4000}|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$",
-            "patternErrorMessage": "not the name or path of a program such as runc",
-            "description": "The program that runs it; left out, runc or crun, whichever has such a container.",
-        },
-        "root": {
-            **_PATH,
-            "description": "The runtime's folder (`--root`); left out, /run/runc or /run/crun.",
-        },
     },
 }
 
@@ -451,7 +271,7 @@ CORE: Final[dict[str, Any]] = {
         "default_address_pools": {
             "description": "Where subnets that no network names are taken from; left out, Docker's pools.",
             "type": ["array", "null"],
-            "maxItems": _MANY,
+            "maxItems": MANY,
             "items": {
                 "title": "address pool",
                 "description": "One pool.",
@@ -479,8 +299,8 @@ CORE: Final[dict[str, Any]] = {
         "service": SERVICE,
         "service_port": SERVICE_PORT,
         "host": _HOST,
-        "sandbox": _SANDBOX,
-        "rate": _RATE,
-        "endpoint": _ENDPOINT,
+        "sandbox": SANDBOX,
+        "rate": RATE,
+        "endpoint": ENDPOINT,
     },
 }

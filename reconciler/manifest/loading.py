@@ -31,19 +31,19 @@ def load(paths: Sequence[str], environ: Mapping[str, str], stdin: TextIO | None)
         raise _error(problems, texts)
     if not whole and "project" not in root:  # it may be in a file that could not be read
         root["project"], root.key_at["project"], root.value_at["project"] = "unknown", root.at, root.at
-    walk, hosts = Walk(problems), root.get("hosts")
-    named = set(hosts) if isinstance(hosts, Map) else set()
+    walk = Walk(problems)
+    twice = {one.what.partition(" is given twice")[0] for one in problems}  # of which the second is not in the tree
+    walk.refused += [(root, section) for section in _SECTIONS if f"the key {section}" in twice]
     schema.checker()(root, root.at, "the manifest", walk)
-    faulty = {
-        (section, name)
-        for section in _SECTIONS
-        for name in (root.get(section) or ())
-        if (id(root[section]), name) in walk.faulty
-    }
-    faulty |= {("hosts", name) for name in named.difference(root.get("hosts") or ())}  # of which nothing could be used
-    manifest = build(root, texts, faulty, problems)
-    if whole:
-        problems += findings(manifest, faulty)
+    count = len(problems)
+    manifest = build(root, texts, problems)
+    if not problems:
+        problems += findings(manifest)
+    elif whole:
+        from .supposing import problems_of_the_rest
+
+        places = [one.position for one in problems[count:]]
+        problems += problems_of_the_rest(root, texts, walk.refused, places)
     if problems:
         raise _error(problems, texts)
     return manifest

@@ -73,42 +73,39 @@ def name_fault(name: str) -> tuple[str, str] | None:
     return None
 
 
-def findings(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Problem]:
-    """Yield the problems of a manifest. What is in `faulty`, as (section, name), has some already and is not looked at.
-
-    A faulty network stays known by its name, so that its containers are not blamed for it.
-    """
+def findings(manifest: Manifest) -> Iterator[Problem]:
+    """Yield the problems of a manifest whose values are all of the right form (`reconciler.manifest.supposing`)."""
     from . import rules_containers, rules_networks
 
-    subjects = _subjects(manifest, faulty)
-    for find in (rules_networks.findings(manifest, subjects), rules_containers.findings(manifest, subjects, faulty)):
+    subjects = _subjects(manifest)
+    for find in (rules_networks.findings(manifest, subjects), rules_containers.findings(manifest, subjects)):
         for path, what, mend in find:
             yield Problem(manifest.position(*path), what, mend)
     services = manifest.services.values()
     if any(container.ports for container in manifest.containers.values()) or any(one.ports for one in services):
         from . import rules_ports
 
-        for path, what, mend in rules_ports.findings(manifest, subjects, faulty):
+        for path, what, mend in rules_ports.findings(manifest, subjects):
             yield Problem(manifest.position(*path), what, mend)
     if services:
         from . import rules_services
 
-        for path, what, mend in rules_services.findings(manifest, subjects, faulty):
+        for path, what, mend in rules_services.findings(manifest, subjects):
             yield Problem(manifest.position(*path), what, mend)
     spanning = any(subject.driver.TRAITS.span for subject in subjects.values())
     if manifest.hosts or spanning or any(container.host for container in manifest.containers.values()):
         from . import rules_hosts
 
-        for path, what, mend in rules_hosts.findings(manifest, subjects, faulty):
+        for path, what, mend in rules_hosts.findings(manifest, subjects):
             yield Problem(manifest.position(*path), what, mend)
 
 
-def _subjects(manifest: Manifest, faulty: set[tuple[str, str]]) -> Mapping[str, Subject]:
+def _subjects(manifest: Manifest) -> Mapping[str, Subject]:
     found = {name: drivers.find(name) for name in {spec.driver for spec in manifest.networks.values()}}
     subjects: dict[str, Subject] = {}
     for name, spec in manifest.networks.items():
         driver = found[spec.driver]
-        if driver is not None and ("networks", name) not in faulty:
+        if driver is not None:
             subjects[name] = Subject(spec, driver, tuple(_entries(spec)), [])
     for container in manifest.containers.values():
         for endpoint in container.endpoints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ..errors import Problem
 from ..resources import ALIAS, NFT
@@ -17,22 +18,22 @@ MAX_ALIAS = 255
 """Longest alias of a link in bytes: IFALIASZ of linux/if.h less the terminating zero."""
 
 
-def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     """Yield what is wrong with the containers, each by itself and then those of each network together."""
-    yield from _sandboxes(manifest, faulty)
+    yield from _sandboxes(manifest)
     balanced = {service.network for service in manifest.services.values() if service.mode == "vip"}
     for container in manifest.containers.values():
-        if container.endpoints and ("containers", container.name) not in faulty:
+        if container.endpoints:
             yield from _container(manifest, container, subjects, balanced)
     for subject in subjects.values():
         yield from _addresses(subject)
         yield from _macs(subject)
 
 
-def _sandboxes(manifest: Manifest, faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+def _sandboxes(manifest: Manifest) -> Iterator[Finding]:
     seen: dict[str, dict[str | None, str]] = {}
     for name, container in manifest.containers.items():
-        if container.sandbox.kind == "host" or ("containers", name) in faulty:
+        if container.sandbox.kind == "host":
             continue
         there = seen.setdefault(str(container.sandbox), {})
         where = container.host
@@ -121,6 +122,18 @@ def _interface(end: EndpointSpec, interfaces: dict[str, str]) -> Iterator[Findin
     elif (other := interfaces.setdefault(name, end.network)) != end.network:
         what = f"container {end.container} has an interface {name} already, on network {other}"
         yield Finding(path, what, "choose another")
+
+
+def well_formed(subject: Subject) -> list[EndpointSpec]:
+    """Return the network's endpoints as its driver's `check` may see them: without options that are none."""
+    if not any(end.driver_opts for end in subject.endpoints):
+        return subject.endpoints
+    result: list[EndpointSpec] = []
+    for end in subject.endpoints:
+        refused = {path[-1] for path, *_ in _driver_opts(end, subject)}
+        good = {name: value for name, value in end.driver_opts.items() if name not in refused}
+        result.append(replace(end, driver_opts=good) if refused else end)
+    return result
 
 
 def _driver_opts(end: EndpointSpec, subject: Subject) -> Iterator[Finding]:

@@ -12,10 +12,10 @@ from .words import did_you_mean, listed, shown
 _LINK_LOCAL = ip.Prefix(4, 0xA9FE << 16, 16)  # RFC 3927; IPv6's is among the special ones
 
 
-def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     """Yield what is wrong with the hosts, with who is on which, and with the networks between them."""
     spanning = {name: subject for name, subject in subjects.items() if subject.driver.TRAITS.span}
-    known = {*manifest.hosts, *(name for section, name in faulty if section == "hosts")}
+    known = set(manifest.hosts)
     yield from _addresses(manifest)
     for name, container in manifest.containers.items():
         if container.host is not None and container.host not in known:

@@ -9,6 +9,7 @@ from ..lowering.addressing import DEFAULT_METRIC
 from . import ip, rules_uplinks
 from .model import EndpointSpec, Manifest
 from .rules import Entry, Finding, Path, Subject, name_fault
+from .rules_containers import well_formed
 from .words import did_you_mean
 
 
@@ -26,7 +27,7 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Fi
             yield from _not_addressed(subject)
         yield from _allow(subject, subjects, manifest)
         yield from _external(subject)
-        for path, what, mend, container in subject.driver.check(subject.spec, subject.endpoints):
+        for path, what, mend, container in subject.driver.check(subject.spec, well_formed(subject)):
             at = ("containers", container, "networks", subject.spec.name) if container else subject.path
             yield Finding((*at, *path), what, mend)
     yield from _overlaps_between(subjects)

@@ -15,24 +15,28 @@ from .rules import Finding, Path, Subject
 from .rules_containers import MAX_ALIAS
 
 
-def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     """Yield what is wrong with the ports of containers."""
     networks = {name: (subject.spec, subject.driver.TRAITS) for name, subject in subjects.items()}
     claims = _Claims(manifest)
     marked: set[str] = set()
-    for name, container in manifest.containers.items():
-        if not container.ports or ("containers", name) in faulty:
+    for container in manifest.containers.values():
+        if not container.ports:
             continue
-        if any(end.network not in networks for end in container.endpoints):
-            continue  # of which something else is wrong
+        whole = all(end.network in networks for end in container.endpoints)  # else that is wrong, and said
         ends = {family: publishing.way_in(container, networks, family) for family in (4, 6)}
         ways = {family: networks[end.network][0] for family, end in ends.items() if end}
         if not ways:
-            yield _no_way(container, networks)
+            if whole:
+                yield _no_way(container, networks)
             continue
         yield from _too_long(manifest, ways.values(), networks, marked)
-        for _, ports in groupby(container.ports, key=lambda port: port.number):
-            yield from _entry(container, list(ports), ways, claims)
+        for _, group in groupby(container.ports, key=lambda port: port.number):
+            ports = list(group)
+            if _family(ports[0]) in (None, *ways):
+                yield from _entry(container, ports, ways, claims)
+            elif whole:
+                yield _no_family(container, ports[0])
     for service in manifest.services.values():
         if service.network in networks and any(port.published for port in service.ports):
             yield from _too_long(manifest, [networks[service.network][0]], networks, marked)
@@ -80,6 +84,18 @@ def _too_long(
             yield Finding(("networks", spec.name), f"{what}, and the kernel keeps {MAX_ALIAS}", "choose shorter names")
 
 
+def _family(port: PortSpec) -> int | None:
+    return None if port.host_ip is None else 6 if ":" in port.host_ip else 4
+
+
+def _no_family(container: ContainerSpec, port: PortSpec) -> Finding:
+    family = _family(port)
+    what = (
+        f"container {container.name} can't publish on {port.host_ip}: it has no IPv{family} by which the host leads in"
+    )
+    return Finding(path_of(container, port), what, f"give one of its networks IPv{family}, or another host_ip")
+
+
 def _entry(
     container: ContainerSpec, ports: Sequence[PortSpec], ways: Mapping[int, NetworkSpec], claims: _Claims
 ) -> Iterator[Finding]:
@@ -87,14 +103,6 @@ def _entry(
 
     `ways` are the networks that they are published by, by family.
     """
-    host_ip = ports[0].host_ip
-    family = None if host_ip is None else 6 if ":" in host_ip else 4
-    if family is not None and family not in ways:
-        what = (
-            f"container {container.name} can't publish on {host_ip}: it has no IPv{family} by which the host leads in"
-        )
-        yield Finding(path_of(container, ports[0]), what, f"give one of its networks IPv{family}, or another host_ip")
-        return
     for port in ports:
         for one, network in ways.items():
             for address in publishing.host_ips(port, network, one):

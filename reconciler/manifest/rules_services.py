@@ -11,7 +11,7 @@ from .rules import Finding, Path, Subject
 from .words import did_you_mean, shown
 
 
-def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tuple[str, str]]) -> Iterator[Finding]:
+def findings(manifest: Manifest, subjects: Mapping[str, Subject]) -> Iterator[Finding]:
     """Yield what is wrong with the services, each by itself and then all together."""
     near = by_network(manifest, {one.network for one in manifest.services.values()})
     for service in manifest.services.values():
@@ -21,10 +21,11 @@ def findings(manifest: Manifest, subjects: Mapping[str, Subject], faulty: set[tu
             what = f"there is no network {shown(service.network).strip(chr(39))}"
             yield Finding(("services", service.name, "network"), what, mend)
             continue
-        if subject is not None and (unable := list(_network(service, subject))):
-            yield from unable
-            continue
-        yield from _containers(manifest, service, near[service.network], faulty)
+        if subject is not None:
+            yield from _network(service, subject)
+            if not subject.driver.TRAITS.addressed:
+                continue
+        yield from _containers(manifest, service, near[service.network])
         yield from _ports(service, subject)
     yield from _names(manifest, near)
     yield from _addresses(manifest, subjects)
@@ -43,23 +44,18 @@ def _network(service: ServiceSpec, subject: Subject) -> Iterator[Finding]:
         yield Finding(path, what, "remove icc: false, or put the service on another network")
 
 
-def _containers(
-    manifest: Manifest, service: ServiceSpec, near: Collection[str], faulty: set[tuple[str, str]]
-) -> Iterator[Finding]:
-    name = service.name
-    known = {*manifest.containers, *(one for section, one in faulty if section == "containers")}
+def _containers(manifest: Manifest, service: ServiceSpec, near: Collection[str]) -> Iterator[Finding]:
+    name, known = service.name, manifest.containers
     for number, text in enumerate(service.containers):
         path: Path = ("services", name, "containers", number)
         if matching(text, near):
             continue
         if is_pattern(text):
-            if not any(section == "containers" for section, _ in faulty):
-                what = f"{text} is the name of no container on network {service.network}"
-                yield Finding(path, what, "change the pattern, or put containers on the network")
+            what = f"{text} is the name of no container on network {service.network}"
+            yield Finding(path, what, "change the pattern, or put containers on the network")
         elif text in known:
-            if ("containers", text) not in faulty:
-                what = f"container {text} is not on network {service.network}, where service {name} is"
-                yield Finding(path, what, f"add {service.network} to its networks")
+            what = f"container {text} is not on network {service.network}, where service {name} is"
+            yield Finding(path, what, f"add {service.network} to its networks")
         else:
             mend = did_you_mean(text, known) or "add it under containers"
             yield Finding(path, f"there is no container {shown(text).strip(chr(39))}", mend)

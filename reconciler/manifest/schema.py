@@ -118,11 +118,11 @@ def _with_options(plain: Check) -> Check:
         return walk.options[name]
 
     def check(value: Any, at: Place, key: str, walk: Walk) -> Any:
-        says_one = isinstance(value, Map) and "driver" in value
+        count = len(walk.refused)
         value = plain(value, at, key, walk)
         if not isinstance(value, Map):
             return value
-        if says_one and "driver" not in value:  # what it says is no name: whose options they are is not known
+        if any(of is value and name == "driver" for of, name in walk.refused[count:]):  # whose options is not known
             value.pop("driver_opts", None)
             return value
         name = value.get("driver", "bridge")
@@ -135,10 +135,12 @@ def _with_options(plain: Check) -> Check:
             walk.add(value.value_at["driver"], f"there is no driver {shown(name)}", mend)
             value.pop("driver")
             value.pop("driver_opts", None)
+            walk.refused.append((value, "driver"))
         elif "driver_opts" in value:
             opts = found(value["driver_opts"], value.value_at["driver_opts"], "driver_opts", walk)
             if opts is INVALID:
                 value.pop("driver_opts")
+                walk.refused.append((value, "driver_opts"))
             else:
                 value["driver_opts"] = opts
         return value

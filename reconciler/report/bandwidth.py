@@ -73,7 +73,7 @@ def _changed(before: Shaper, after: Shaper) -> str:
 
 def _of_links(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
     """Yield what happens to links alone: one that was set down, or had lost its mark."""
-    from .words import field_changes
+    from .fields import field_changes
 
     for change in changes:
         if isinstance(change, Update):

@@ -8,9 +8,11 @@ from ..plan import Change, Create, Delete, Update
 from ..resources import NftTable
 from . import services
 from .content import Content
+from .details import details
 from .entries import SERVICES, Entry, grouped, resource_of, source
 from .terminal import BOLD, COLOURS, DIM, View
-from .words import details, in_full, title
+from .titles import title
+from .words import in_full
 
 SHORT_DIFF = 12
 """Lines of a firewall's diff that are shown without -v."""

@@ -25,9 +25,19 @@ class Known(NamedTuple):
 
 
 def listed(found: Sequence[Known], view: View) -> str:
-    """Return a line for each driver."""
+    """Return a line for each driver, and below it the names of its options."""
     width = max(len(one.name) for one in found)
-    return "".join(f"{view.paint(_line(one, width))}\n" for one in found)
+    lines = (line for one in found for line in (_line(one, width), *_names(one, width)))
+    return "".join(f"{view.paint(line)}\n" for line in lines)
+
+
+def _names(one: Known, width: int) -> Iterator[str]:
+    if one.driver is not None and one.driver.OPTIONS:
+        from textwrap import wrap
+
+        margin = " " * (width + 2)
+        names = f"options: {', '.join(one.driver.OPTIONS)}"
+        yield from wrap(names, 100, initial_indent=margin, subsequent_indent=f"{margin}  ", break_on_hyphens=False)
 
 
 def _line(one: Known, width: int) -> str:

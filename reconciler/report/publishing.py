@@ -61,7 +61,7 @@ class _Runs:
     def __call__(self, item: tuple[tuple[str, str, str, int], Sequence[Publication]]) -> int:
         (protocol, owner, where, port), some = item
         shift = tuple((target.address, target.port - port) for one in some for target in one.targets)
-        kind = protocol, owner, where, shift
+        kind = protocol, owner, where, shift, tuple((one.affinity, one.leaving) for one in some)
         if (kind, port - 1) != self.last:
             self.number += 1
         self.last = (kind, port)
@@ -75,7 +75,9 @@ def _targets(first: Sequence[Publication], last: Sequence[Publication]) -> str:
             address = f"[{start.address}]" if ":" in start.address else start.address
             span = f"{start.port}-{end.port}" if end.port > start.port else str(start.port)
             words.append(f"{address}:{span}" + (f" (weight {start.weight})" if start.weight > 1 else ""))
-    return ", ".join(words)
+    chosen = ", by the client's address" if any(one.affinity for one in first) else ""
+    left = [f"[{end.address}]" if ":" in end.address else end.address for one in first for end in one.leaving]
+    return ", ".join(words) + chosen + (f"; what {', '.join(left)} has goes on" if left else "")
 
 
 def differing(change: Change) -> Iterator[tuple[str, str]]:
@@ -134,6 +136,8 @@ def as_json(publications: Iterable[Publication]) -> list[dict[str, Json]]:
             "targets": [
                 {"address": target.address, "port": target.port, "weight": target.weight} for target in one.targets
             ],
+            "affinity": one.affinity,
+            "leaving": [{"address": end.address, "port": end.port} for end in one.leaving],
         }
         for one in publications
     ]

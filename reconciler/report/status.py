@@ -28,10 +28,12 @@ from ..resources import (
     WireguardPeer,
 )
 from .content import Content
+from .details import details
 from .entries import SERVICES, Entry, Thing, fold, thing_of
 from .requests import asked
 from .terminal import BOLD, COLOURS, DIM, YELLOW, View
-from .words import brief, details, place, title, vlan_words
+from .titles import title
+from .words import brief, place, vlan_words
 
 
 class Branch(NamedTuple):
@@ -117,8 +119,10 @@ def _group(
 def _name(thing: Thing) -> str:
     if not thing.container:
         if thing.kind == "resolver":
-            inside = thing.name.startswith(DnsServer.INSIDE)
-            return f"resolver {thing.name}" if inside else f"resolver of {{{thing.name}}}"
+            if thing.name.startswith(DnsServer.INSIDE):
+                return f"resolver {thing.name}"
+            networks, asking, whom = thing.name.partition(" asking ")
+            return f"resolver of {{{networks}}}{asking}{whom}"
         return thing.name if thing.kind == "other" else f"{thing.kind} {thing.name}"
     return place(thing.container) if thing.container.startswith("@") else thing.container
 

@@ -18,6 +18,9 @@ __all__ = ["canary"]
 
 HERE = Path(__file__).parent
 
+GUARD = "table inet netapply"
+"""What stays where netapply has turned forwarding on (docs/decisions/003)."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     only_for_root(HERE, items)
@@ -59,7 +62,16 @@ def clean(lab: Lab) -> None:
     """Take away what a test has left of netapply's, and see that nothing stays."""
     if any(link.startswith(("ve", "shop")) for link in lab.links()) or lab.run("ls /run/netns").stdout:
         lab.netapply("destroy", "--project", "shop")
-    assert not [link for link in lab.links() if link.startswith("shop")], "left in the host"
+    assert left(lab) == []
+
+
+def left(lab: Lab, *places: int) -> list[str]:
+    """Return what netapply has left in the host itself, and its tables in the namespaces of processes."""
+    links = [one["ifname"] for one in lab.json("ip -j link") if one.get("ifalias", "").startswith("netapply:")]
+    rules = lab.run("iptables -S", check=False).stdout.splitlines()
+    for enter in ([], *(["nsenter", f"--net=/proc/{pid}/ns/net", "--"] for pid in places)):
+        rules += lab.run([*enter, "nft", "list", "tables"]).stdout.splitlines()
+    return links + [one for one in rules if "netapply" in one and one != GUARD]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -89,10 +90,18 @@ class Lab:
         return ["nsenter", f"--target={self.pid}", *ENTER, "--", "env", "-C", str(ROOT), *command]
 
     def start(self, command: Sequence[str], log: str) -> subprocess.Popen[bytes]:
-        """Start a command that goes on until the host ends; what it prints is in a file of the folder."""
+        """Start a command that goes on until the host ends; what it prints is in a file of the folder.
+
+        A terminal's Ctrl-C is not for it: who is interrupted may need it for tidying up.
+        """
         with (self.folder / log).open("wb") as file:
             process = subprocess.Popen(
-                self.words(command), stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self._environ()
+                self.words(command),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=self._environ(),
+                start_new_session=True,
             )
         self.processes.append(process)
         return process
@@ -141,6 +150,22 @@ class Lab:
     ) -> str | None:
         """Connect from one namespace to an address of another; returns the client's address as the server sees it."""
         return Machine().tcp(self.netns(client), self.netns(server), address, port, target=target)
+
+    def http(self, server: int, address: str, *client: str) -> str:
+        """Have somebody fetch a page by busybox's wget; returns the client's address as the server sees it.
+
+        The server is a process: a listener is opened in its namespace, at port 80. `client` is what to put before wget.
+        """
+        with Machine().socket(self.netns(server), "::", 80) as listener, ThreadPoolExecutor(1) as pool:
+            listener.settimeout(PATIENCE)
+            got = pool.submit(self.run, [*client, "wget", "-q", "-O", "-", f"http://{address}/"])
+            accepted, peer = listener.accept()
+            with accepted:
+                accepted.settimeout(PATIENCE)
+                accepted.recv(4096)
+                accepted.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")
+            assert got.result().stdout == "hello"
+            return str(peer[0]).removeprefix("::ffff:")
 
     def links(self, place: str | int | None = None) -> list[str]:
         """Return the names of the links in a namespace of the host, its own by default; `lo` aside."""

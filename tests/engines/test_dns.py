@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,66 @@ def find_each_other(one: Docker | Podman, text: str, server: str) -> Pair:
     assert "nothing to do" in lab.netapply(manifest)
     assert looks_up(lab, web, "db")
     return Pair(web, db, manifest, before)
+
+
+# /etc/netns of a lab is the machine's own: nothing is to be written there
+BESIDE = SHOP.replace("front: {ipam", "front: {no_default_route: true, ipam").replace(
+    "sandbox: {ENGINE: shop-db}", "dns: false"
+)
+
+
+def finds(one: Docker | Podman, name: str) -> bool:
+    """Whether the container shop-web finds an address for a name."""
+    said = one("exec", "shop-web", "nslookup", name, check=False)
+    return said.returncode == 0 and "Address" in said.stdout.partition(f"Name:\t{name}")[2]
+
+
+@pytest.fixture
+def theirs(engine: str, request: pytest.FixtureRequest) -> Iterator[Docker | Podman]:
+    """An engine with a network of its own, on which its own resolver answers; and a container there to be found."""
+    one: Docker | Podman = request.getfixturevalue(engine)
+    one("network", "create", "theirs")
+    one.run("other", "--network", "theirs")
+    yield one
+    one.remove_all()
+    one("network", "rm", "theirs")
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_names_of_an_engines_own_networks_go_on_and_how_to_have_ours_is_said(theirs: Docker | Podman) -> None:
+    lab, web = theirs.lab, theirs.run("shop-web", "--network", "theirs")
+    kind = "docker" if isinstance(theirs, Docker) else "podman"
+    manifest, before = lab.manifest(BESIDE.replace("ENGINE", kind)), resolv_conf(lab, web)
+    assert finds(theirs, "other")
+    said = lab.netapply(manifest)
+    assert {"docker": "run the container with `--dns 10.20.0.1`", "podman": "--disable-dns"}[kind] in said
+    assert "nothing to do" in lab.netapply(manifest)
+    assert finds(theirs, "other")
+    assert not finds(theirs, "db")
+    assert resolv_conf(lab, web) == before
+    lab.netapply("destroy", manifest)
+    assert resolv_conf(lab, web) == before
+
+
+@pytest.mark.parametrize("engine", ["docker"])
+def test_dockers_own_resolver_finds_our_names_too_where_it_asks_ours(theirs: Docker) -> None:
+    lab = theirs.lab
+    theirs.run("shop-web", "--network", "theirs", "--dns", "10.20.0.1")
+    lab.netapply(lab.manifest(BESIDE.replace("ENGINE", "docker")))
+    assert finds(theirs, "other")
+    assert finds(theirs, "store")
+
+
+@pytest.mark.parametrize("engine", ["podman"])
+def test_on_a_network_of_podmans_without_a_resolver_our_names_are_found(engine: str, podman: Podman) -> None:
+    podman("network", "create", "--disable-dns", "plain")
+    try:
+        podman.run("shop-web", "--network", "plain")
+        assert "no names are found" not in podman.lab.netapply(podman.lab.manifest(BESIDE.replace("ENGINE", engine)))
+        assert finds(podman, "store")
+    finally:
+        podman.remove_all()
+        podman("network", "rm", "plain")
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.kernel import test_ports as ports
 from tests.machine import Machine
 
+from . import firewalls
 from .docker import Docker
+from .firewalls import OUTSIDE
 from .lab import Lab
 
 SHOP = """
@@ -59,4 +61,31 @@ def test_a_port_that_docker_publishes_is_refused_with_the_name_of_its_proxy(dock
     docker("rm", "-f", "other")
     lab.netapply(manifest)
     docker("run", "-d", "--name", "late", "-p", "8081:80", "lab", "sleep", "100000")
+    assert "nothing to do" in lab.netapply(manifest)
+
+
+def test_ours_is_back_after_a_flush_that_took_dockers_too_and_dockers_is_left_to_docker(docker: Docker) -> None:
+    lab, manifest = docker.lab, docker.lab.manifest(SHOP)
+    firewalls.outside(lab)
+    web = docker.run("shop-web")
+    theirs = docker.run("theirs", "-p", "8081:80")
+    lab.netapply(manifest)
+
+    def seen(pid: int, port: int) -> str:
+        return lab.http(pid, f"{OUTSIDE.host_ipv4}:{port}", "ip", "netns", "exec", "outside", "/bin/busybox")
+
+    assert [seen(web, 8080), seen(theirs, 8081)] == [OUTSIDE.ipv4] * 2
+    ours, dockers = firewalls.ours(lab), lab.run("iptables-save").stdout
+    lab.run("nft flush ruleset")
+    try:
+        assert lab.tcp("outside", web, OUTSIDE.host_ipv4, 8080, target=80) is None
+        lab.netapply("plan", "--detailed-exitcode", manifest, code=2)
+        assert "firewall inet netapply-shop" in lab.netapply(manifest)
+        assert firewalls.ours(lab) == ours
+        assert "DOCKER" not in lab.run("iptables-save").stdout, "it is Docker's to make"
+        assert seen(web, 8080) == OUTSIDE.ipv4
+        assert "nothing to do" in lab.netapply(manifest)
+    finally:
+        lab.run("iptables-restore", stdin=dockers.encode())  # what Docker does when it starts
+    assert [seen(web, 8080), seen(theirs, 8081)] == [OUTSIDE.ipv4] * 2
     assert "nothing to do" in lab.netapply(manifest)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import Machine
+
 from . import lab as labs
 from .firewalls import MANIFEST, OUTSIDE, Firewalld, mends, ours, outside, reaches, run_mends, theirs, verdict
 
@@ -50,12 +52,14 @@ def test_it_stays_as_it_is_and_its_mend_opens_what_it_drops(firewalld: Firewalld
         "firewall-cmd --permanent --zone=trusted --change-interface=shop-front && " + RELOAD,
     )
     assert what.endswith("drops what is forwarded for shop-front")
-    assert verdict(lab, manifest, "outside", "host:8080")[0] == "yes"
+    with Machine().socket(lab.netns("web"), "::", 80):
+        assert verdict(lab, manifest, "outside", "host:8080")[0] == "yes"
     assert verdict(lab, manifest, "outside", "api")[0] == "no"
     run_mends(lab, manifest)
     assert reaches(lab) == dict.fromkeys(CUT, True)
-    for start, target in (("web", "outside:8000"), ("outside", "host:8080"), ("outside", "api"), ("web", "db")):
-        assert verdict(lab, manifest, start, target)[0] == "yes"
+    with Machine().socket(lab.netns("web"), "::", 80):
+        for start, target in (("web", "outside:8000"), ("outside", "host:8080"), ("outside", "api"), ("web", "db")):
+            assert verdict(lab, manifest, start, target)[0] == "yes"
     assert mends(lab, manifest) == []
     run_mends(lab, manifest, "bridges")  # for what is within shop-back, which the host forwards nothing for
     assert mends(lab, manifest, "firewall", "bridges") == []

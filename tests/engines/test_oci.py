@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from . import lab as labs
+from .conftest import left
 from .docker import Docker
 from .lab import Lab
 from .oci import Runtime
@@ -20,12 +23,26 @@ containers:
 """
 
 
+PUBLISHED = (
+    SHOP.replace("{config: [{subnet: 10.20.0.0/24}]}", '{config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}')
+    .replace("10.20.0.10}}", '10.20.0.10, ipv6_address: "fd00:20::10"}}, ports: ["8080:80"]')
+    .replace("10.20.0.11}}", '10.20.0.11, ipv6_address: "fd00:20::11"}}')
+)
+"""SHOP by both families, and with a port of web's on the host."""
+
+
 @pytest.fixture(params=["runc", "crun"])
-def runtime(request: pytest.FixtureRequest, lab: Lab, rootfs: Path) -> Runtime:
+def runtime(request: pytest.FixtureRequest, lab: Lab, rootfs: Path) -> Iterator[Runtime]:
+    """A runtime. Its containers may run on after the test, in which nothing of netapply's is left by then."""
     program = str(request.param)
     if reason := labs.missing("runc", program):
         pytest.skip(reason)
-    return Runtime(lab, rootfs, program)
+    new = Runtime(lab, rootfs, program)
+    yield new
+    pids = [one["pid"] for one in json.loads(new("list", "--format", "json")) or [] if one["status"] == "running"]
+    assert [lab.links(pid) for pid in pids] == [[]] * len(pids)
+    assert left(lab, *pids) == []
+    assert lab.run("ls /run/netns").stdout == ""
 
 
 def test_a_container_is_found_by_its_id_alone(runtime: Runtime) -> None:
@@ -44,6 +61,37 @@ def test_a_container_is_found_by_its_id_alone(runtime: Runtime) -> None:
     assert f"container {name} of {runtime.program} does not run (stopped)" in said
     assert "nothing to do" in said
     runtime("delete", name)
+    lab.netapply("destroy", manifest)
+
+
+def test_a_container_that_is_made_anew_is_attached_and_published_again(runtime: Runtime) -> None:
+    lab, name = runtime.lab, f"e-{runtime.program}"
+    manifest = lab.manifest(PUBLISHED.replace("oci: shop-web", f"oci: {name}, runtime: {runtime.program}"))
+    lab.run("ip address replace 192.0.2.1/32 dev lo")
+    lab.run("ip address replace 2001:db8::1/128 dev lo")
+
+    def sources(pid: int) -> list[str]:
+        """Who it sees when db asks by the addresses of the host, and by its own ones."""
+        addresses = ("192.0.2.1:8080", "[2001:db8::1]:8080", "10.20.0.10", "[fd00:20::10]")
+        return [lab.http(pid, one, "ip", "netns", "exec", "db", "/bin/busybox") for one in addresses]
+
+    seen = ["10.20.0.1", "fd00:20::1", "10.20.0.11", "fd00:20::11"]
+    pid = runtime.run(name)
+    lab.netapply(manifest)
+    assert sources(pid) == seen
+    runtime("kill", name, "KILL")
+    labs.wait("the end", lambda: '"stopped"' in runtime("state", name).replace(" ", ""))
+    said = lab.netapply(manifest)
+    assert "- port 8080/tcp of web" in said
+    assert f"container {name} of {runtime.program} does not run (stopped)" in said
+    runtime("delete", name)
+    lab.run(["rm", "-r", str(lab.folder / f"bundle-{name}")])
+    pid = runtime.run(name)
+    said = lab.netapply(manifest)
+    assert said.count("+ endpoint") == 1
+    assert "+ port 8080/tcp of web" in said
+    assert sources(pid) == seen
+    assert "nothing to do" in lab.netapply(manifest)
     lab.netapply("destroy", manifest)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .lab import ROOT
 from .podman import SOCKET, Podman
 
@@ -136,6 +138,24 @@ def test_a_network_that_is_changed_under_containers_that_cannot_be_asked_for_is_
         podman.start_service()
 
 
+def found_by_name(podman: Podman, container: str, name: str) -> list[str]:
+    """Return the addresses that a container finds for a name."""
+    said = podman("exec", container, "nslookup", name, check=False).stdout
+    return re.findall(rf"Name:\t{name}\nAddress: (\S+)", said)
+
+
+def test_a_resolv_conf_that_somebody_has_made_in_a_container_stays(podman: Podman) -> None:
+    lab = podman.lab
+    podman.run("shop-web")
+    podman("exec", "shop-web", "sh", "-c", "echo nameserver 192.0.2.53 > /etc/resolv.conf")
+    quiet = SHOP.replace("  db: {", "  db: {dns: false, ")  # /etc/netns of a lab is the machine's own
+    manifest = lab.manifest(quiet.replace("project: shop", "project: shop\ndns: true"))
+    assert "no names are found from web: the /etc/resolv.conf there is none that" in lab.netapply(manifest)
+    assert "nothing to do" in lab.netapply(manifest)
+    lab.netapply("destroy", manifest)
+    assert podman("exec", "shop-web", "cat", "/etc/resolv.conf").stdout == "nameserver 192.0.2.53\n"
+
+
 def test_the_voting_app_of_the_examples_runs_on_podmans_containers(podman: Podman) -> None:
     lab, example = podman.lab, ROOT / "manifests/podman.yaml"
     votes = [f"voting-vote-{number}" for number in (1, 2, 3)]
@@ -148,11 +168,22 @@ def test_the_voting_app_of_the_examples_runs_on_podmans_containers(podman: Podma
         assert lab.tcp(pids["voting-vote-1"], pids["voting-db"], db["local"], 5432)
         for name in votes:
             podman("exec", "-d", name, "httpd", "-p", "80", "-h", "/etc")
+        addresses = {name: found_by_name(podman, "voting-result", name) for name in ("vote", "vote-2", "db")}
+        assert all(addresses.values()), "each is found by its name"
+        for place in ("vote", *addresses["vote"]):  # by name and by virtual IP
+            get = ("exec", "voting-result", "wget", "-q", "-O", "-", f"http://{place}/hostname")
+            assert len({podman(*get).stdout for _ in range(6)}) == 3, f"{place} leads to each of the three in turn"
         page = "/bin/busybox wget -q -O - http://127.0.0.1:8080/hostname"
         assert len({lab.run(page).stdout for _ in range(6)}) == 3, (
             "the published port leads to each of the three in turn"
         )
+        podman("restart", "-t", "0", "voting-result")
+        pids["voting-result"] = podman.pid("voting-result")
+        lab.netapply(example)
+        assert found_by_name(podman, "voting-result", "vote") == addresses["vote"]
         assert "nothing to do" in lab.netapply(example)
     finally:
         lab.netapply("destroy", example)
     assert [lab.links(pid) for pid in pids.values()] == [[]] * 7
+    for name in pids:
+        assert podman("exec", name, "cat", "/etc/resolv.conf", check=False).returncode, f"{name} keeps no file"

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from . import firewalls
 from . import lab as labs
-from .docker import Docker
+from .conftest import left
+from .docker import DOCKER, SOCKET, Docker
+from .firewalls import OUTSIDE
 from .lab import Lab
 from .oci import Runtime
 from .podman import Podman
@@ -82,3 +85,80 @@ def test_without_both_daemons_everybody_stays_attached(docker: Docker, podman: P
         docker.resume_daemon()
         podman.start_service()
     assert "taken to be" not in lab.netapply(lab.manifest(SHOP))
+
+
+PUBLISHED = """
+project: shop
+dns: true
+networks:
+  front: {ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}}
+containers:
+  a:
+    sandbox: {docker: shop-a}
+    networks: {front: {ipv4_address: 10.20.0.11, ipv6_address: "fd00:20::11"}}
+    ports: ["8081:80"]
+  b:
+    sandbox: {podman: shop-b}
+    networks: {front: {ipv4_address: 10.20.0.12, ipv6_address: "fd00:20::12"}}
+    ports: ["8082:80"]
+  c:
+    sandbox: {oci: shop-c}
+    networks: {front: {ipv4_address: 10.20.0.13, ipv6_address: "fd00:20::13"}}
+    ports: ["8083:80"]
+services:
+  api-a: {network: front, containers: [a], vip: [10.20.0.201, "fd00:20::201"], ports: ["9081:80"]}
+  api-b: {network: front, containers: [b], vip: [10.20.0.202, "fd00:20::202"], ports: ["9082:80"]}
+  api-c: {network: front, containers: [c], vip: [10.20.0.203, "fd00:20::203"], ports: ["9083:80"]}
+"""
+OWN = {"a": ("10.20.0.11", "fd00:20::11"), "b": ("10.20.0.12", "fd00:20::12"), "c": ("10.20.0.13", "fd00:20::13")}
+"""The addresses of the containers that serve, by family."""
+
+
+@pytest.fixture(scope="module")
+def outside(lab: Lab) -> None:
+    firewalls.outside(lab)
+    labs.wait("the world", lambda: lab.ping("outside", OUTSIDE.host_ipv6) and lab.ping("outside", OUTSIDE.host_ipv4))
+
+
+def see_who_asks(lab: Lab, pids: dict[str, int]) -> None:
+    """Fetch pages of containers of all engines by published ports from outside, and by virtual IPs from each other."""
+    for number, (name, pid) in enumerate(pids.items(), 1):
+        far = "abc"[number % 3]
+        fetch = ["nsenter", f"--net=/proc/{pids[far]}/ns/net", "--", "/bin/busybox"]
+        vips = (f"10.20.0.20{number}", f"[fd00:20::20{number}]")
+        for vip, source in zip(vips, OWN[far], strict=True):
+            assert lab.http(pid, vip, *fetch) == source, f"{far} to the service of {name}"
+        fetch = ["ip", "netns", "exec", "outside", "/bin/busybox"]
+        for port in (8080 + number, 9080 + number):
+            assert lab.http(pid, f"{OUTSIDE.host_ipv4}:{port}", *fetch) == OUTSIDE.ipv4, f"port {port} of {name}"
+            assert lab.http(pid, f"[{OUTSIDE.host_ipv6}]:{port}", *fetch) == OUTSIDE.ipv6, f"port {port} of {name}"
+
+
+def test_containers_of_all_engines_see_who_asks(docker: Docker, podman: Podman, crun: Runtime, outside: None) -> None:
+    """By published ports, by virtual IPs and by names, of containers and of services; then nothing is left of it."""
+    lab, manifest = docker.lab, docker.lab.manifest(PUBLISHED)
+    pids = {"a": docker.run("shop-a"), "b": podman.run("shop-b"), "c": crun.run("shop-c")}
+    in_a = (DOCKER, "-H", f"unix://{SOCKET}", "exec", "shop-a")
+    try:
+        lab.netapply(manifest)
+        for value in "01":
+            for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
+                lab.run(["sh", "-c", f"echo {value} > /proc/sys/net/bridge/{name}"])
+            see_who_asks(lab, pids)
+        for name in ("b", "c", "api-b", "api-c"):
+            assert lab.http(pids[name[-1]], name, *in_a) in OWN["a"], name
+            for option in ("-4", "-6"):
+                lab.run([*in_a, "ping", option, "-c", "1", "-w", str(labs.PATIENCE), name])
+        docker("restart", "-t", "0", "shop-a")
+        podman("restart", "-t", "0", "shop-b")
+        pids |= {"a": docker.pid("shop-a"), "b": podman.pid("shop-b")}
+        assert lab.netapply(manifest).count("+ endpoint") == 2
+        see_who_asks(lab, pids)
+        assert lab.http(pids["c"], "api-c", *in_a) in OWN["a"]
+        assert "nothing to do" in lab.netapply(manifest)
+        lab.netapply("destroy", manifest)
+        assert [lab.links(pid) for pid in pids.values()] == [[]] * 3
+        assert left(lab, *pids.values()) == []
+    finally:
+        crun("delete", "--force", "shop-c")
+        lab.run(["rm", "-rf", str(lab.folder / "bundle-shop-c")])

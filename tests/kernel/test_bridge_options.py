@@ -39,15 +39,6 @@ def outside(host: Machine, name: str = "outside", link: str = "uplink") -> Outsi
     return host.outside(name, link, default_route=name == "outside", routes=PREFIXES)
 
 
-def at(where: Outside, family: int) -> str:
-    return where.ipv4 if family == 4 else where.ipv6
-
-
-def own(where: Outside, family: int) -> str:
-    """The host's address on the link to the outside."""
-    return where.host_ipv4 if family == 4 else where.host_ipv6
-
-
 # gateway modes
 
 
@@ -62,14 +53,14 @@ def test_each_family_has_its_own_gateway_mode(host: Machine, mode4: str, mode6: 
     host.netapply("-", stdin=text)
     assert "nothing to do" in host.netapply("-", stdin=text).stdout
     for family, mode in ((4, mode4), (6, mode6)):
-        gateway, away = {4: "10.20.0.1", 6: "fd00:20::1"}[family], at(beyond, family)
+        gateway, away = {4: "10.20.0.1", 6: "fd00:20::1"}[family], beyond.address(family)
         if mode == "isolated":
             unreached(host, ("web", gateway), ("web", away), ("outside", WEB[family]))
             assert gateway not in host.addresses("", family)
             continue
         reach(host, ("web", gateway), ("web", away))
         seen = host.tcp("web", "outside", away)
-        assert seen == (own(beyond, family) if mode == "nat" else WEB[family])
+        assert seen == (beyond.host_address(family) if mode == "nat" else WEB[family])
         assert host.ping("outside", WEB[family], within=0.5 if mode == "nat" else 3) is (mode == "routed")
     reach(host, ("web", "10.20.0.20"), ("web", "fd00:20::20"))
 
@@ -94,12 +85,14 @@ def test_a_trusted_link_opens_connections_to_containers_and_no_other_does(
 ) -> None:
     trusted, other = outside(host), outside(host, "beyond", "second")
     host.netapply("-", stdin=shop("trusted_interfaces: [uplink, wg0]"))
-    reach(host, ("outside", WEB[family]), ("web", at(other, family)))
-    assert host.tcp("outside", "web", WEB[family]) == at(trusted, family)
-    assert host.udp("outside", "api", WEB[family][:-2] + "20") == at(trusted, family)
+    reach(host, ("outside", WEB[family]), ("web", other.address(family)))
+    assert host.tcp("outside", "web", WEB[family]) == trusted.address(family)
+    assert host.udp("outside", "api", WEB[family][:-2] + "20") == trusted.address(family)
     unreached(host, ("beyond", WEB[family]), ("outside", DB[family]))
-    assert host.tcp("web", "outside", at(trusted, family)) == own(trusted, family), "on the way out it is masqueraded"
-    assert host.tcp("web", "beyond", at(other, family)) == own(other, family)
+    assert host.tcp("web", "outside", trusted.address(family)) == trusted.host_address(family), (
+        "on the way out it is masqueraded"
+    )
+    assert host.tcp("web", "beyond", other.address(family)) == other.host_address(family)
     host.netapply("-", stdin=shop())
     unreached(host, ("outside", WEB[family]))
 
@@ -123,15 +116,17 @@ def test_what_leaves_has_the_address_that_the_network_says(host: Machine, bridge
     for one, address in FIXED.items():
         length = 32 if one == 4 else 128
         host.run(f"ip addr add {address}/{length} dev lo")
-        host.run(f"ip route add {address}/{length} via {own(beyond, one)}", netns="outside")
+        host.run(f"ip route add {address}/{length} via {beyond.host_address(one)}", netns="outside")
     both = shop('snat_address: [198.51.100.77, "2001:0db8:51::0077"]')
     host.netapply("-", stdin=both)
     assert "nothing to do" in host.netapply("-", stdin=both).stdout
-    reach(host, ("web", at(beyond, 4)), ("web", at(beyond, 6)))  # once the host may ask who has the IPv6 address
-    assert host.tcp("web", "outside", at(beyond, family)) == FIXED[family]
-    assert host.udp("db", "outside", at(beyond, family)) == own(beyond, family), "the other network is masqueraded"
+    reach(host, ("web", beyond.ipv4), ("web", beyond.ipv6))  # once the host may ask who has the IPv6 address
+    assert host.tcp("web", "outside", beyond.address(family)) == FIXED[family]
+    assert host.udp("db", "outside", beyond.address(family)) == beyond.host_address(family), (
+        "the other network is masqueraded"
+    )
     host.netapply("-", stdin=shop("snat_address: 198.51.100.77"))
-    assert host.tcp("web", "outside", at(beyond, 6)) == own(beyond, 6), "the family that it does not say is, too"
+    assert host.tcp("web", "outside", beyond.ipv6) == beyond.host_ipv6, "the family that it does not say is, too"
 
 
 def test_a_source_address_that_is_not_the_hosts_is_told_before_anything_is_touched(host: Machine) -> None:

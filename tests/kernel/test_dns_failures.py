@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,18 @@ def test_killed_at_whichever_operation_destroying_ends_all(manifests: tuple[Mani
         engine.destroy("shop", LinuxHost(), OPTIONS)
         assert of_names() == {}, f"killed at operation {at}"
         engine.converge(before, LinuxHost(), OPTIONS)
+
+
+def test_a_resolver_that_is_stopped_is_drift_and_another_one_answers(host: Machine) -> None:
+    host.netapply("-", stdin=BEFORE)
+    (stopped,) = (pid for pid, conf in resolvers().items() if "10.21.0.1" not in Path(conf).read_text())
+    os.kill(stopped, signal.SIGSTOP)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{stopped}/stat").read_text().rpartition(") ")[2][0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "started anew: somebody has stopped it" in host.netapply("plan", "-", stdin=BEFORE).stdout
+    host.netapply("-", stdin=BEFORE)
+    assert ask("web", "10.20.0.1", "api").values == ("10.20.0.20",)
+    assert stopped not in resolvers()
+    assert "nothing to do" in host.netapply("-", stdin=BEFORE).stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from tests.dns import Answer, Upstream, ask
 from tests.machine import Machine
 
-from .test_dns import apply, files, in_a_process, resolvers
+from .test_dns import apply, files, in_a_process, kill, resolvers
 
 OWN = "127.0.0.11"
 NXDOMAIN = Answer("NXDOMAIN")
@@ -112,7 +111,7 @@ def test_a_killed_one_is_drift_and_so_are_edited_and_lost_files(lan: Machine) ->
     apply(lan, LAN)
     as_made = {path: Path(path).read_text() for path in files()}
     (pid,) = inside("one")
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     assert "started anew: it does not run" in lan.netapply("plan", "-", stdin=LAN).stdout
     apply(lan, LAN)
     (conf,) = inside("one").values()
@@ -140,7 +139,7 @@ def test_explain_tells_of_the_resolver_at_its_address(lan: Machine) -> None:
     apply(lan, LAN)
     assert f"one reaches {OWN}:53" in lan.netapply(*words).stdout
     for pid in inside("one"):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     assert "resolver in one is not as the manifest says (healthy)" in lan.netapply(*words).stdout
     assert ask("one", OWN, "two", within=0.3) == Answer("")
 

@@ -50,6 +50,8 @@ def troubles(host: Machine, *arguments: str | Path, code: int | None = None) -> 
 TROUBLES = {
     "forwarding": (["echo 0 > /proc/sys/net/ipv4/ip_forward"], 69),
     "forwarding of IPv6": (["echo 0 > /proc/sys/net/ipv6/conf/all/forwarding"], 69),
+    "forwarding of a bridge": (["echo 0 > /proc/sys/net/ipv4/conf/shop-front/forwarding"], 69),
+    "forwarding of the way out": (["echo 0 > /proc/sys/net/ipv4/conf/uplink/forwarding"], 69),
     "iptables": (["iptables-nft -P FORWARD DROP"], 0),
     "legacy iptables": (["iptables-legacy -P FORWARD DROP"], 0),
     "a table by hand": (
@@ -83,6 +85,27 @@ def test_a_trouble_is_named_and_gone_after_its_mend(
     assert troubles(host, code=0) == []
 
 
+@pytest.mark.parametrize("link", ["shop-front", "uplink"])
+def test_forwarding_that_is_off_for_one_link_cuts_containers_off_and_the_mend_brings_them_back(
+    host: Machine, outside: Outside, manifest: Path, link: str
+) -> None:
+    assert host.ping("web", outside.ipv4)
+    host.sysctl(f"net.ipv4.conf.{link}.forwarding", "0")
+    (one,) = troubles(host, manifest, code=69)
+    assert one["what"].startswith(f"{link} has IPv4 forwarding off: ")
+    assert not host.ping("web", outside.ipv4, within=0.5)
+    host.run(one["mend"])
+    assert host.ping("web", outside.ipv4)
+
+
+def test_forwarding_of_ipv6_heeds_no_link(host: Machine, outside: Outside, manifest: Path) -> None:
+    for link in ("shop-front", "uplink"):
+        host.sysctl(f"net.ipv6.conf.{link}.forwarding", "0")
+    host.run("ip -6 route replace default via 2001:db8:113::2 dev uplink")
+    assert host.ping("web", outside.ipv6)
+    assert troubles(host, manifest) == []
+
+
 def test_frames_within_a_network_that_a_firewall_drops(host: Machine, manifest: Path) -> None:
     host.run("iptables-nft -P FORWARD DROP")
     host.bridge_nf(True)
@@ -113,6 +136,30 @@ def test_a_route_into_a_network(host: Machine, manifest: Path) -> None:
     _, _, command = one["mend"].partition("remove the route: ")
     host.run(command)
     assert troubles(host) == []
+
+
+def test_a_route_into_a_network_that_is_not_there_yet(host: Machine, outside: Outside, tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(MANIFEST)
+    host.run("ip route add 10.20.0.0/16 dev uplink")
+    host.run("ip -6 route add fd00:20::/48 dev uplink")
+    assert troubles(host) == []
+    assert [one["what"] for one in troubles(host, path, code=0)] == [
+        "10.20.0.0/24 of shop-front overlaps with 10.20.0.0/16, which the host reaches by uplink",
+        "fd00:20::/64 of shop-front overlaps with fd00:20::/48, which the host reaches by uplink",
+    ]
+    for one in troubles(host, path):
+        host.run(one["mend"].partition("remove the route: ")[2])
+    assert troubles(host, path) == []
+
+
+def test_why_a_manifest_would_be_refused_comes_with_its_mend(host: Machine, outside: Outside, tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(MANIFEST.replace("10.20.0.10}}}", '10.20.0.10}}, ports: ["8080:80"]}'))
+    with host.socket("", "0.0.0.0", 8080):
+        (one,) = troubles(host, path, code=0)
+    assert one["what"].startswith("applying it would be refused: port 8080/tcp")
+    assert (one["mend"], one["is_command"]) == ("end that, or choose another port or host_ip", False)
 
 
 def test_with_a_manifest_it_says_what_will_be_wrong(host: Machine, outside: Outside, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dns import check_found
 from tests.drivers import ROOT, code, executable
 from tests.machine import Machine
 
@@ -51,6 +52,14 @@ def test_containers_on_its_network_reach_each_other_and_nobody_else(host: Machin
     )
     apply(host, LAB)
     assert host.snapshot() == before
+
+
+def test_containers_on_its_network_find_each_other_by_resolvers_of_their_own(host: Machine, driver: Path) -> None:
+    apply(host, LAB.replace("networks:\n", "dns: true\nnetworks:\n", 1))
+    check_found("one", "two", "10.9.0.12", "fd00:9::12")
+    check_found("two", "one", "10.9.0.11", "fd00:9::11")
+    host.netapply("destroy", "--project", "lab")
+    assert [*Path("/run/netapply").glob("dns-*")] == []
 
 
 def test_drift_is_mended_and_destroying_leaves_nothing(host: Machine, driver: Path) -> None:

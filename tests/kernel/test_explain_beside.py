@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from reconciler import engine
-from reconciler.explain import SOMEWHERE, Situation, Way, end, explain, situation
+from reconciler.explain import HOOKS, SOMEWHERE, Situation, Way, end, explain, situation
 from reconciler.host.coexistence import bridged
 from reconciler.host.linux import LinuxHost
 from tests.machine import REACHED_WITHIN, Machine
 from tests.strategies import Document, manifest
 
-from .test_explain import _connected
+from .calls import answered, connected, server
 
 NewHost = Callable[[], AbstractContextManager[Machine]]
 
@@ -37,7 +38,7 @@ SHOP: Document = {
         "back": {"internal": True, "ipam": {"config": [{"subnet": "10.63.0.0/24"}]}},
     },
     "containers": {
-        "web": {"networks": {"front": {"ipv4_address": "10.60.0.10"}, "back": {}}, "ports": ["8000:80"]},
+        "web": {"networks": {"front": {"ipv4_address": "10.60.0.10"}, "back": {}}, "ports": ["8000:80", "53:53/udp"]},
         "db": {"networks": {"front": {}}},
         "cache": {"networks": {"store": {"ipv4_address": "10.61.0.10"}, "back": {}}},
         "api": {"networks": {"open": {"ipv4_address": "10.62.0.10", "ipv6_address": "fd00:62::10"}}},
@@ -51,7 +52,14 @@ NFT = (
     *("ct state established,related", "ct state { new, untracked }", "ct state != established", "ct status dnat"),
     *("ip saddr 10.60.0.0/24", "ip daddr { 10.61.0.10, 10.62.0.10 }", "ip6 saddr fd00:60::/64", "meta nfproto ipv6"),
     *("tcp dport 80", "tcp dport { 22, 79-81 }", "tcp dport != 80", "meta l4proto udp", "icmp type echo-request"),
-    *("meta mark 1", "iifgroup 7233904", "ip saddr . ip daddr { 10.60.0.10 . 10.61.0.10 }", "fib daddr type local"),
+    *("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }", "icmpv6 type nd-neighbor-solicit", "ip6 hoplimit 255"),
+    *(
+        "meta l4proto ipv6-icmp",
+        "meta mark 1",
+        "iifgroup 7233904",
+        "ip saddr . ip daddr { 10.60.0.10 . 10.61.0.10 }",
+        "fib daddr type local",
+    ),
 )
 """Conditions of nftables, some of which nobody can judge who has not the packet."""
 
@@ -77,14 +85,18 @@ def rules(draw: st.DrawFn, conditions: Sequence[str], ends: Sequence[str]) -> li
     return draw(st.lists(st.tuples(some, st.sampled_from(ends)), min_size=1, max_size=5))
 
 
+HOOKED = ("forward", "forward", "input", "output", "output")
+
+
 @st.composite
 def by_nft(draw: st.DrawFn) -> list[str]:
     """Commands that make a firewall by nft."""
-    hook, policy = draw(st.sampled_from(("forward", "forward", "input"))), draw(st.sampled_from(("accept", "drop")))
-    # to close the host itself to IPv6 is to end it: without its answers nobody finds its MAC
-    family = draw(st.sampled_from(("inet", "inet", "ip", "ip6"))) if hook == "forward" else "ip"
+    hook, policy = draw(st.sampled_from(HOOKED)), draw(st.sampled_from(("accept", "drop")))
+    # what the host sends is led to another address between the two
+    priority = draw(st.sampled_from((5, -150))) if hook == "output" else 5
+    family = draw(st.sampled_from(("inet", "inet", "ip", "ip6")))
     lines = [f"add table {family} fw", f"add chain {family} fw more"]
-    lines.append(f"add chain {family} fw pass {{ type filter hook {hook} priority 5; policy {policy}; }}")
+    lines.append(f"add chain {family} fw pass {{ type filter hook {hook} priority {priority}; policy {policy}; }}")
     lines.append(f"add set {family} fw some {{ type ifname; elements = {{ shop-front, other0 }}; }}")
     if draw(st.booleans()):
         lines.append(f"add rule {family} fw pass ct state vmap {{ established : accept, invalid : drop }}")
@@ -96,16 +108,21 @@ def by_nft(draw: st.DrawFn) -> list[str]:
 
 
 def _is_of_other_family(condition: str, family: str) -> bool:
-    return condition.startswith(("meta nfproto", "ip6 ") if family == "ip" else ("meta nfproto", "ip ", "icmp "))
+    others = ("ip6 ", "icmpv6 ", "meta l4proto ipv6") if family == "ip" else ("ip ", "icmp ")
+    return condition.startswith(("meta nfproto", *others))
 
 
 @st.composite
 def by_iptables(draw: st.DrawFn) -> list[str]:
     """Commands that make a firewall by iptables, the one of nftables or that of old."""
     program = f"iptables-{draw(st.sampled_from(('nft', 'legacy')))}"
-    commands = [f"{program} -P FORWARD {draw(st.sampled_from(('ACCEPT', 'DROP')))}", f"{program} -N more"]
-    for chain, ends in (("FORWARD", ENDS), ("more", ENDS[:5])):
-        for when, verdict in draw(rules(IPTABLES, ends)):
+    hook = draw(st.sampled_from(HOOKED)).upper()
+    commands = [f"{program} -P {hook} {draw(st.sampled_from(('ACCEPT', 'DROP')))}", f"{program} -N more"]
+    able = [
+        one for one in IPTABLES if not (hook == "OUTPUT" and "-i " in one) and not (hook == "INPUT" and "-o " in one)
+    ]
+    for chain, ends in ((hook, ENDS), ("more", ENDS[:5])):
+        for when, verdict in draw(rules(able, ends)):
             does, _, to = verdict.partition(" ")
             option = f"-{does[0]} {to}" if to else f"-j {does.upper()}"
             commands.append(f"{program} -A {chain} {' '.join(when)} {option}")
@@ -115,23 +132,29 @@ def by_iptables(draw: st.DrawFn) -> list[str]:
 def _known(document: Mapping[str, Any] = SHOP) -> Situation:
     host = LinuxHost()
     wanted = manifest(dict(document))
-    known = situation(engine.plan(wanted, host), wanted, host.filters(), bridged())
+    known = situation(engine.plan(wanted, host), wanted, host.filters(HOOKS), bridged())
+    known = replace(known, sockets=host.listeners(["", *wanted.containers]))
     host.close()
     return known
 
 
-def _told(known: Situation, places: Mapping[str, str]) -> dict[tuple[str, str, int], Way]:
-    """Ask all that can be asked: who calls, which address, which port (0: none), and what is said of it."""
-    told: dict[tuple[str, str, int], Way] = {}
+Calls = dict[tuple[str, str, int], Way]
+
+
+def _told(known: Situation, places: Mapping[str, str]) -> tuple[Calls, Calls]:
+    """Ask all that can be asked: who calls, which address, which port (0: none), and what is said of it; and of UDP."""
+    told: tuple[Calls, Calls] = {}, {}
     questions = [pair for pair in itertools.product(places, [*NAMES, "outside"]) if len(set(pair)) > 1]
-    for start, target, port in (
-        *((*pair, port) for pair in questions if set(pair) != {"host", "outside"} for port in (0, 80)),
-        *((start, "host", 8000) for start in places),
-        *((start, "host", 0) for start in NAMES),
+    for start, target, port, protocol in (
+        *((*pair, *port) for pair in questions for port in ((0, ""), (80, ""), (81, ""), (53, "/udp"), (54, "/udp"))),
+        *((start, "host", *port) for start in places for port in ((8000, ""), (22, ""), (53, "/udp"), (67, "/udp"))),
+        *((start, "host", 0, "") for start in (*NAMES, "outside")),
     ):
-        aim = f"{target}:{port}" if port else target
+        aim = f"{target}:{port}{protocol}" if port else target
         answer = explain(end(start, known.topology), end(aim, known.topology), known)
-        told |= {(places[start], way.address, port): way for way in answer.ways if way.address}
+        # what the outside has at other ports is not looked at
+        if (start, target, port) not in (*((one, "outside", port) for one in places for port in (81, 54)),):
+            told[bool(protocol)].update({(places[start], way.address, port): way for way in answer.ways if way.address})
     return told
 
 
@@ -148,18 +171,24 @@ def _verify(machine: Machine, commands: Sequence[str], bridge_nf: bool) -> set[s
     acting.close()
     for command in commands:
         machine.run(["sh", "-c", command])
-    told = _told(_known(), {"host": "", "outside": there.name, **{name: name for name in NAMES}})
+    places = {"host": "", "outside": there.name, **{name: name for name in NAMES}}
     with ExitStack() as stack:
         for name in (*NAMES, there.name):
             stack.enter_context(machine.socket(name, "::", 80))
+        stack.enter_context(machine.socket("", "::", 22))
+        udp = [stack.enter_context(server(name, 53)) for name in (*NAMES, there.name)]
+        udp.append(stack.enter_context(server("", 67)))
+        by_tcp, by_udp = _told(_known(), places)
         for verdict, within in (("yes", REACHED_WITHIN), ("no", 0.4)):
-            calls = [call for call, way in told.items() if way.verdict == verdict and call[2]]
-            pings = [call for call, way in told.items() if way.verdict == verdict and not call[2]]
-            answers = [*_connected(calls, within), *machine.pings([call[:2] for call in pings], within=within)]
-            both = zip([*calls, *pings], answers, strict=True)
-            wrong = [(call, told[call]) for call, answer in both if answer != (verdict == "yes")]
+            calls = [call for call, way in by_tcp.items() if way.verdict == verdict and call[2]]
+            pings = [call for call, way in by_tcp.items() if way.verdict == verdict and not call[2]]
+            datagrams = [call for call, way in by_udp.items() if way.verdict == verdict]
+            answers = [*connected(calls, within), *machine.pings([call[:2] for call in pings], within=within)]
+            told = [*((call, by_tcp[call]) for call in (*calls, *pings)), *((call, by_udp[call]) for call in datagrams)]
+            both = zip(told, [*answers, *answered(datagrams, udp, within)], strict=True)
+            wrong = [one for one, answer in both if answer != (verdict == "yes")]
             assert wrong == [], machine.run("nft list ruleset").stdout.partition("table inet netapply")[0]
-    return {way.verdict for way in told.values()}
+    return {way.verdict for way in (*by_tcp.values(), *by_udp.values())}
 
 
 @settings(max_examples=12, phases=(Phase.explicit, Phase.generate))

@@ -49,15 +49,6 @@ def _outside(host: Machine, name: str = "outside", link: str = "uplink") -> Outs
     return host.outside(name, link, default_route=name == "outside", routes=PREFIXES)
 
 
-def _address(outside: Outside, family: int) -> str:
-    return outside.ipv4 if family == 4 else outside.ipv6
-
-
-def _own(outside: Outside, family: int) -> str:
-    """The host's address towards the outside."""
-    return outside.host_ipv4 if family == 4 else outside.host_ipv6
-
-
 def _at(zone: Zone, family: int, number: int = FIRST) -> str:
     return address(zone, number, family)
 
@@ -194,7 +185,7 @@ def test_without_icc_containers_do_not_reach_each_other(host: Machine, family: i
     outside = _outside(host)
     assert _nothing_arrives(host, ("web1", "web2", _at(closed, family, FIRST + 1)))
     assert host.ping("web1", _at(closed, family, 1))
-    assert _reaches(host, "web1", "outside", _address(outside, family))
+    assert _reaches(host, "web1", "outside", outside.address(family))
 
 
 @both_families
@@ -218,9 +209,7 @@ def test_an_internal_network_has_no_way_out_and_no_way_in(host: Machine, family:
     _lay(host, replace(FRONT, internal=True))
     outside = _outside(host)
     assert _reaches(host, "web1", "web2", _at(FRONT, family, FIRST + 1))
-    assert _nothing_arrives(
-        host, ("web1", "outside", _address(outside, family)), ("outside", "web1", _at(FRONT, family))
-    )
+    assert _nothing_arrives(host, ("web1", "outside", outside.address(family)), ("outside", "web1", _at(FRONT, family)))
 
 
 @both_families
@@ -228,10 +217,8 @@ def test_an_isolated_family_has_no_way_out_and_no_way_in_and_the_other_has(host:
     isolated = replace(FRONT, mode_ipv4="isolated") if family == 4 else replace(FRONT, mode_ipv6="isolated")
     _lay(host, isolated)
     outside = _outside(host)
-    assert _nothing_arrives(
-        host, ("web1", "outside", _address(outside, family)), ("outside", "web1", _at(FRONT, family))
-    )
-    assert _reaches(host, "web1", "outside", _address(outside, 10 - family)) == _own(outside, 10 - family)
+    assert _nothing_arrives(host, ("web1", "outside", outside.address(family)), ("outside", "web1", _at(FRONT, family)))
+    assert _reaches(host, "web1", "outside", outside.address(10 - family)) == outside.host_address(10 - family)
 
 
 @both_families
@@ -241,16 +228,14 @@ def test_a_family_without_a_subnet_is_closed(host: Machine, family: int) -> None
     _filter(one)
     forward(host)
     outside = _outside(host)
-    assert _nothing_arrives(
-        host, ("web1", "outside", _address(outside, family)), ("outside", "web1", _at(FRONT, family))
-    )
+    assert _nothing_arrives(host, ("web1", "outside", outside.address(family)), ("outside", "web1", _at(FRONT, family)))
 
 
 @both_families
 def test_in_mode_nat_the_outside_sees_the_host_and_cannot_open_connections(host: Machine, family: int) -> None:
     _lay(host, FRONT)
     outside = _outside(host)
-    assert _reaches(host, "web1", "outside", _address(outside, family)) == _own(outside, family)
+    assert _reaches(host, "web1", "outside", outside.address(family)) == outside.host_address(family)
     assert _nothing_arrives(host, ("outside", "web1", _at(FRONT, family)))
     assert host.ping("", _at(FRONT, family)), "the host itself reaches its containers"
 
@@ -261,7 +246,7 @@ def test_in_mode_nat_errors_from_outside_come_back(host: Machine, family: int) -
     outside = _outside(host)
     with host.socket("web1", _at(FRONT, family), 0, socket.SOCK_DGRAM) as sender:
         sender.settimeout(2)
-        sender.connect((_address(outside, family), 4444))
+        sender.connect((outside.address(family), 4444))
         sender.send(b"x")
         with pytest.raises(ConnectionRefusedError):
             sender.recv(1)
@@ -281,12 +266,12 @@ def test_in_mode_nat_a_connection_that_a_helper_expects_may_come_in(host: Machin
     told = f"PORT {client.replace('.', ',')},19,136\r\n" if family == 4 else f"EPRT |2|{client}|5000|\r\n"
     with host.socket("outside", "::" if family == 6 else "0.0.0.0", 21) as listener:
         with inside("web1"):
-            control = socket.create_connection((_address(outside, family), 21), timeout=2)
+            control = socket.create_connection((outside.address(family), 21), timeout=2)
         with control, listener.accept()[0] as served:
             for line in ("USER web\r\n", told):  # the helper trusts only what follows the end of a line
                 control.sendall(line.encode())
                 assert served.recv(100) == line.encode()
-            assert host.tcp("outside", "web1", client, 5000) == _address(outside, family)
+            assert host.tcp("outside", "web1", client, 5000) == outside.address(family)
             assert host.tcp("outside", "web1", client, 5001, within=SHORT) is None
 
 
@@ -294,7 +279,7 @@ def test_in_mode_nat_a_connection_that_a_helper_expects_may_come_in(host: Machin
 def test_without_masquerade_the_outside_sees_the_container(host: Machine, family: int) -> None:
     _lay(host, replace(FRONT, masquerade=False))
     outside = _outside(host)
-    assert _reaches(host, "web1", "outside", _address(outside, family)) == _at(FRONT, family)
+    assert _reaches(host, "web1", "outside", outside.address(family)) == _at(FRONT, family)
     assert _nothing_arrives(host, ("outside", "web1", _at(FRONT, family)))
 
 
@@ -303,12 +288,12 @@ def test_what_is_not_of_the_networks_subnet_is_not_masqueraded(host: Machine, fa
     _lay(host, FRONT)
     outside = _outside(host)
     strange, length = ("198.51.100.7", 32) if family == 4 else ("2001:db8:51::7", 128)
-    via = _own(outside, family)
+    via = outside.host_address(family)
     host.run(f"ip addr add {strange}/{length} dev e-front" + (" nodad" if family == 6 else ""), netns="web1")
     host.run(f"ip route add {strange}/{length} dev shop-front")
     host.run(f"ip route add {strange}/{length} via {via}", netns="outside")
     host.run(f"ip route replace default via {_at(FRONT, family, 1)} src {strange}", netns="web1")
-    assert host.udp("web1", "outside", _address(outside, family)) == strange
+    assert host.udp("web1", "outside", outside.address(family)) == strange
 
 
 def test_multicast_keeps_its_source(host: Machine) -> None:
@@ -346,17 +331,17 @@ def test_a_fixed_source_address_replaces_masquerading(host: Machine, family: int
     _lay(host, replace(FRONT, snat_ipv4="198.51.100.77", snat_ipv6="2001:db8:51::77"), BACK)
     outside = _outside(host)
     host.run(f"ip addr add {fixed}/{length} dev lo")
-    host.run(f"ip route add {fixed}/{length} via {_own(outside, family)}", netns="outside")
-    assert _reaches(host, "web1", "outside", _address(outside, family)) == fixed
-    assert _reaches(host, "db", "outside", _address(outside, family)) == _own(outside, family)
+    host.run(f"ip route add {fixed}/{length} via {outside.host_address(family)}", netns="outside")
+    assert _reaches(host, "web1", "outside", outside.address(family)) == fixed
+    assert _reaches(host, "db", "outside", outside.address(family)) == outside.host_address(family)
 
 
 @both_families
 def test_in_mode_routed_both_sides_open_connections_and_see_each_other(host: Machine, family: int) -> None:
     _lay(host, replace(FRONT, mode_ipv4="routed", mode_ipv6="routed"), BACK)
     outside = _outside(host)
-    assert _reaches(host, "web1", "outside", _address(outside, family)) == _at(FRONT, family)
-    assert _reaches(host, "outside", "web1", _at(FRONT, family)) == _address(outside, family)
+    assert _reaches(host, "web1", "outside", outside.address(family)) == _at(FRONT, family)
+    assert _reaches(host, "outside", "web1", _at(FRONT, family)) == outside.address(family)
     assert _nothing_arrives(host, ("db", "web1", _at(FRONT, family)))
 
 
@@ -376,18 +361,18 @@ def test_going_from_routed_to_nat_ends_connections_from_outside(host: Machine, f
 def test_the_guard_stops_forwarding_for_others_and_not_for_our_networks(host: Machine, family: int) -> None:
     _lay(host, FRONT)
     outside, beyond = _outside(host), _outside(host, "beyond", "second")
-    host.run(f"ip route replace default via {_own(outside, family)}", netns="outside")
-    host.run(f"ip route replace default via {_own(beyond, family)}", netns="beyond")
-    assert _reaches(host, "outside", "beyond", _address(beyond, family)), "without the guard it is open"
+    host.run(f"ip route replace default via {outside.host_address(family)}", netns="outside")
+    host.run(f"ip route replace default via {beyond.host_address(family)}", netns="beyond")
+    assert _reaches(host, "outside", "beyond", beyond.address(family)), "without the guard it is open"
     guard = guard_table({4: ("second", "uplink"), 6: ("second", "uplink")})
     assert guard is not None
     nft.replace(FAMILY, guard.name, guard.text)
     assert _nothing_arrives(
-        host, ("outside", "beyond", _address(beyond, family)), ("beyond", "outside", _address(outside, family))
+        host, ("outside", "beyond", beyond.address(family)), ("beyond", "outside", outside.address(family))
     )
-    assert _reaches(host, "web1", "outside", _address(outside, family)) == _own(outside, family)
-    assert _reaches(host, "web1", "beyond", _address(beyond, family)) == _own(beyond, family)
-    assert host.ping("", _address(beyond, family))
+    assert _reaches(host, "web1", "outside", outside.address(family)) == outside.host_address(family)
+    assert _reaches(host, "web1", "beyond", beyond.address(family)) == beyond.host_address(family)
+    assert host.ping("", beyond.address(family))
 
 
 @both_families
@@ -395,13 +380,13 @@ def test_a_guard_of_one_family_leaves_the_other_alone(host: Machine, family: int
     outside, beyond = _outside(host), _outside(host, "beyond", "second")
     forward(host)
     for one in (4, 6):
-        host.run(f"ip route replace default via {_own(outside, one)}", netns="outside")
-        host.run(f"ip route replace default via {_own(beyond, one)}", netns="beyond")
+        host.run(f"ip route replace default via {outside.host_address(one)}", netns="outside")
+        host.run(f"ip route replace default via {beyond.host_address(one)}", netns="beyond")
     guard = guard_table({family: ("second", "uplink")})
     assert guard is not None
     nft.replace(FAMILY, guard.name, guard.text)
-    assert _nothing_arrives(host, ("outside", "beyond", _address(beyond, family)))
-    assert _reaches(host, "outside", "beyond", _address(beyond, 10 - family))
+    assert _nothing_arrives(host, ("outside", "beyond", beyond.address(family)))
+    assert _reaches(host, "outside", "beyond", beyond.address(10 - family))
 
 
 @both_families

@@ -61,7 +61,7 @@ def test_a_host_can_be_left_while_other_threads_run(new_host: NewHost) -> None:
 @pytest.mark.parametrize("family", [4, 6])
 def test_the_outside_is_reached_and_sees_the_source(host: Machine, family: int) -> None:
     outside = host.outside()
-    address, source = (outside.ipv4, outside.host_ipv4) if family == 4 else (outside.ipv6, outside.host_ipv6)
+    address, source = outside.address(family), outside.host_address(family)
     assert host.ping("", address)
     assert host.tcp("", outside.name, address) == source
     assert host.udp("", outside.name, address) == source
@@ -95,6 +95,8 @@ def test_a_flow_counts_what_is_lost(host: Machine, family: int) -> None:
     with host.flow("", loopback) as unharmed, host.flow("", address) as cut:
         host.run("nft -f -", netns="outside", stdin=DROP.replace("output", "input").replace("oifname uplink", ""))
         assert not host.ping("", address, within=0.2)
+        unharmed.go_on()
+        cut.go_on()
     assert unharmed.sent > 10
     assert unharmed.lost == 0
     assert cut.lost > 10

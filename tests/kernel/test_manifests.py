@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -171,7 +172,7 @@ def keys(host: Machine) -> None:
 VOTING = ("vote-1", "vote-2", "vote-3", "result", "worker", "redis", "db")
 
 
-def engine(socket: str) -> Act:
+def engine(path: str) -> Act:
     """Start containers without networks, and what says where they are. tests/engines has the real engines."""
 
     def start(host: Machine) -> None:
@@ -185,15 +186,21 @@ def engine(socket: str) -> Act:
         answers["/v4.0.0/libpod/containers/json?all=true"] = [
             {"Id": str(pid), "Names": [f"voting-{name}"], "State": "running", "Pid": pid} for name, pid in pids.items()
         ]
-        Path(socket).parent.mkdir(exist_ok=True)
-        host.start([sys.executable, "-m", "tests.unit.engine", socket, json.dumps(answers)])
-        until(lambda: Path(socket).exists())
+        Path(path).parent.mkdir(exist_ok=True)
+        host.start([sys.executable, "-m", "tests.unit.engine", path, json.dumps(answers)])
+        until(lambda: listens(path))
 
     return start
 
 
+def listens(path: str) -> bool:
+    """Whether somebody listens on a socket, which is there before anybody does."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        return caller.connect_ex(path) == 0
+
+
 def until(ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not ready():
         assert time.monotonic() < end
         time.sleep(0.02)

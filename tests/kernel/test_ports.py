@@ -21,7 +21,7 @@ from reconciler.host.linux import LinuxHost
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from tests.isolation import inside
-from tests.machine import PATIENCE, REACHED_WITHIN, Machine, Outside
+from tests.machine import PATIENCE, REACHED_WITHIN, Machine
 
 from .test_killed import kill, run_in_a_child
 from .test_rollback import Counting, raising
@@ -57,15 +57,6 @@ def shop(web: str = '["8080:80", "8080:80/udp"]', web2: str = "[]", front: str =
     return SHOP.format(web=web, web2=web2, front=front)
 
 
-def own(outside: Outside, family: int) -> str:
-    """The host's address towards the outside."""
-    return outside.host_ipv4 if family == 4 else outside.host_ipv6
-
-
-def theirs(outside: Outside, family: int) -> str:
-    return outside.ipv4 if family == 4 else outside.ipv6
-
-
 def tcp(host: Machine, client: str, server: str, address: str, port: int = 8080, target: int = 80) -> str | None:
     """Connect to a published port; the client's address as the server sees it, None if there is no connection."""
     return host.tcp(client, server, address, port, target=target, within=SHORT * 2)
@@ -94,14 +85,14 @@ def both(host: Machine, client: str, server: str, address: str) -> str | None:
 def test_a_port_is_reached_from_outside_and_the_source_is_kept(host: Machine, family: int, bridge_nf: bool) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
-    assert both(host, "outside", "web", own(outside, family)) == theirs(outside, family)
+    assert both(host, "outside", "web", outside.host_address(family)) == outside.address(family)
 
 
 @both_families
 def test_a_port_is_reached_from_the_host_by_its_own_addresses(host: Machine, family: int, bridge_nf: bool) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
-    assert both(host, "", "web", own(outside, family)) == own(outside, family)
+    assert both(host, "", "web", outside.host_address(family)) == outside.host_address(family)
     assert both(host, "", "web", GATEWAYS[family]) == GATEWAYS[family]
 
 
@@ -123,7 +114,7 @@ def test_a_port_is_reached_from_other_networks_as_from_outside(host: Machine, fa
     outside = host.outside()
     host.netapply("-", stdin=shop())
     source = {4: "10.21.0.10", 6: "fd00:21::10"}[family]
-    for address in (own(outside, family), GATEWAYS[family], {4: "10.21.0.1", 6: "fd00:21::1"}[family]):
+    for address in (outside.host_address(family), GATEWAYS[family], {4: "10.21.0.1", 6: "fd00:21::1"}[family]):
         assert both(host, "api", "web", address) == source
     assert tcp(host, "api", "web", ADDRESSES[family], 80) is None, "but not by the container's own address"
 
@@ -134,7 +125,7 @@ def test_a_port_is_reached_from_its_own_network_by_the_hosts_address(
 ) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
-    assert both(host, "web2", "web", own(outside, family)) == GATEWAYS[family]
+    assert both(host, "web2", "web", outside.host_address(family)) == GATEWAYS[family]
     assert both(host, "web2", "web", GATEWAYS[family]) == GATEWAYS[family]
 
 
@@ -142,7 +133,7 @@ def test_a_port_is_reached_from_its_own_network_by_the_hosts_address(
 def test_a_container_reaches_its_own_published_port(host: Machine, family: int, bridge_nf: bool) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
-    assert both(host, "web", "web", own(outside, family)) == GATEWAYS[family]
+    assert both(host, "web", "web", outside.host_address(family)) == GATEWAYS[family]
 
 
 @both_families
@@ -151,7 +142,7 @@ def test_another_project_reaches_it_as_from_outside(host: Machine, family: int, 
     host.netapply("-", stdin=shop())
     other = shop("[]").replace("project: shop", "project: other").replace("10.2", "10.3").replace("fd00:2", "fd00:3")
     host.netapply("-", stdin=other.replace("  web", "  o-web").replace("  api", "  o-api").replace("  store", "  o-db"))
-    assert both(host, "o-api", "web", own(outside, family))
+    assert both(host, "o-api", "web", outside.host_address(family))
 
 
 @both_families
@@ -164,9 +155,9 @@ def test_an_internal_network_does_not_reach_it(host: Machine, family: int, bridg
 def test_without_icc_only_those_of_the_network_itself_are_kept_out(host: Machine, family: int, bridge_nf: bool) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop(front="icc: false"))
-    assert both(host, "outside", "web", own(outside, family)) == theirs(outside, family)
-    assert both(host, "api", "web", own(outside, family))
-    assert both(host, "web2", "web", own(outside, family)) is None
+    assert both(host, "outside", "web", outside.host_address(family)) == outside.address(family)
+    assert both(host, "api", "web", outside.host_address(family))
+    assert both(host, "web2", "web", outside.host_address(family)) is None
 
 
 def test_what_claims_to_be_for_127_0_0_1_does_not_get_in(host: Machine, bridge_nf: bool) -> None:
@@ -186,13 +177,13 @@ def test_what_claims_to_be_for_127_0_0_1_does_not_get_in(host: Machine, bridge_n
             service.settimeout(SHORT)
             with pytest.raises(TimeoutError):
                 service.recv(1)
-    assert both(host, "outside", "web", own(outside, 4)) is None, "it is published on 127.0.0.1 alone"
+    assert both(host, "outside", "web", outside.host_ipv4) is None, "it is published on 127.0.0.1 alone"
 
 
 def test_a_port_that_is_not_published_stays_closed(host: Machine) -> None:
     outside = host.outside(routes=["10.20.0.0/24"])
     host.netapply("-", stdin=shop())
-    assert tcp(host, "outside", "web", own(outside, 4), 8081, 81) is None
+    assert tcp(host, "outside", "web", outside.host_ipv4, 8081, 81) is None
     assert tcp(host, "outside", "web", ADDRESSES[4], 81, 81) is None, "nor is it by the container's own address"
     assert tcp(host, "outside", "web", ADDRESSES[4], 80, 80) is None, "and the published one neither"
 
@@ -203,26 +194,26 @@ def test_a_port_that_is_not_published_stays_closed(host: Machine) -> None:
 @both_families
 def test_a_port_on_one_address_is_not_on_the_others(host: Machine, family: int) -> None:
     one, other = host.outside(), host.outside("beyond", "downlink", default_route=False)
-    bound = f"[{own(one, family)}]" if family == 6 else own(one, family)
+    bound = f"[{one.host_address(family)}]" if family == 6 else one.host_address(family)
     host.netapply("-", stdin=shop(f'["{bound}:8080:80", "{bound}:8080:80/udp"]'))
-    assert both(host, "outside", "web", own(one, family)) == theirs(one, family)
-    assert both(host, "beyond", "web", own(other, family)) is None
-    assert tcp(host, "outside", "web", own(one, 10 - family)) is None
+    assert both(host, "outside", "web", one.host_address(family)) == one.address(family)
+    assert both(host, "beyond", "web", other.host_address(family)) is None
+    assert tcp(host, "outside", "web", one.host_address(10 - family)) is None
 
 
 def test_a_network_says_where_its_ports_are_published(host: Machine) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop(front="host_binding: 127.0.0.1"))
     assert both(host, "", "web", "127.0.0.1") == GATEWAYS[4]
-    assert both(host, "outside", "web", own(outside, 4)) is None
-    assert both(host, "outside", "web", own(outside, 6)) is None
+    assert both(host, "outside", "web", outside.host_ipv4) is None
+    assert both(host, "outside", "web", outside.host_ipv6) is None
 
 
 def test_a_range_leads_port_by_port(host: Machine) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop('["8000-8010:90-100"]'))
     for number in (0, 5, 10):
-        assert tcp(host, "outside", "web", own(outside, 4), 8000 + number, 90 + number) == outside.ipv4
+        assert tcp(host, "outside", "web", outside.host_ipv4, 8000 + number, 90 + number) == outside.ipv4
 
 
 def test_a_free_port_stays_what_it_is(host: Machine) -> None:
@@ -264,7 +255,7 @@ def test_sctp_is_published_too(host: Machine) -> None:
         chunk = struct.pack(">BBHIIHHI", 1, 0, 20, 1, 65535, 1, 1, 1)  # INIT (RFC 9260, 3.3.2)
         packet = struct.pack(">HHII", 40000, 8080, 0, 0) + chunk
         packet = packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
-        sender.sendto(packet, (own(outside, 4), 0))
+        sender.sendto(packet, (outside.host_ipv4, 0))
         found = sniffer.recv(200)
     assert struct.unpack_from(">HH", found, 20) == (40000, 80)
 
@@ -369,10 +360,10 @@ def test_a_flushed_firewall_is_mended(host: Machine) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
     host.run("nft flush ruleset")
-    assert tcp(host, "outside", "web", own(outside, 4)) is None
+    assert tcp(host, "outside", "web", outside.host_ipv4) is None
     assert host.netapply("plan", "-", "--detailed-exitcode", stdin=shop(), code=2).stdout
     host.netapply("-", stdin=shop())
-    assert both(host, "outside", "web", own(outside, 4)) == outside.ipv4
+    assert both(host, "outside", "web", outside.host_ipv4) == outside.ipv4
     assert "nothing to do" in host.netapply("-", stdin=shop()).stdout
 
 
@@ -571,10 +562,10 @@ def rules(host: Machine) -> list[str]:
 def test_who_finds_nobody_behind_a_published_port_hears_so_at_once(host: Machine, family: int) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
-    address = own(outside, family)
+    address = outside.host_address(family)
     with inside("outside"), pytest.raises(ConnectionRefusedError):
         socket.create_connection((address, 8080), timeout=2)
-    with host.socket("outside", theirs(outside, family), 0, socket.SOCK_DGRAM) as sender:
+    with host.socket("outside", outside.address(family), 0, socket.SOCK_DGRAM) as sender:
         sender.settimeout(2)
         sender.connect((address, 8080))
         sender.send(b"x")
@@ -593,7 +584,7 @@ def test_a_container_hears_that_its_answers_are_too_long_for_the_way(host: Machi
     with inside("far"):
         sender = socket.socket(kind, socket.SOCK_DGRAM)
     with sender, host.socket("web", "::", 80, socket.SOCK_DGRAM) as listener:
-        sender.connect((own(outside, family), 8080))
+        sender.connect((outside.host_address(family), 8080))
         sender.send(b"x")
         listener.settimeout(2)
         peer = listener.recvfrom(16)[1]

@@ -41,7 +41,7 @@ def test_a_macvlan_container_is_published_by_the_hosts_access(host: Machine, fam
     if family == 4:
         assert both(host, "", "web", "127.0.0.1") == access
     assert both(host, "db", "web", access) == access
-    assert both(host, router.name, "web", router.host_ipv4 if family == 4 else router.host_ipv6) == access
+    assert both(host, router.name, "web", router.host_address(family)) == access
     assert "nothing to do" in host.netapply("-", stdin=manifest).stdout
 
 
@@ -101,7 +101,7 @@ def test_a_container_on_both_networks_answers_the_other_one_by_the_host(
     assert both(host, "api", "web", own) == gateway
     assert both(host, "web", "web", own) == gateway
     assert tcp(host, "api", "web2", own, 8081) == api, "whose neighbour is on both and who is not sees the source"
-    assert both(host, "outside", "web", own) == (outside.ipv4 if family == 4 else outside.ipv6)
+    assert both(host, "outside", "web", own) == outside.address(family)
     assert "nothing to do" in host.netapply("-", stdin=NEAR + PUBLISHED).stdout
 
 

@@ -81,6 +81,20 @@ def test_what_somebody_in_a_container_writes_makes_its_file_nobody_elses(host: M
     assert app.read_text() == original("1")
 
 
+@pytest.mark.parametrize("keeper", ["podman", "docker"])
+def test_podmans_own_resolver_stays_and_one_that_a_user_has_named_does_not(host: Machine, keeper: str) -> None:
+    """Podman names the host's address on its network; with Docker that is whom somebody has given by --dns."""
+    host.run("ip addr add 192.0.2.1/32 dev lo")
+    path = Path("/run/containers", "a" * 64, *(["userdata"] if keeper == "podman" else []), "resolv.conf")
+    path.parent.mkdir(parents=True)
+    path.write_text(original("1"))
+    _, manifest = in_a_process(host, f"mount --bind {path} /etc/resolv.conf")
+    said = host.netapply("-", stdin=manifest).stdout
+    assert ("note: no names are found from app: Podman's own resolver (192.0.2.1)" in said) is (keeper == "podman")
+    assert (path.read_text() == original("1")) is (keeper == "podman")
+    assert "nothing to do" in host.netapply("-", stdin=manifest).stdout
+
+
 def test_a_device_in_the_place_of_a_resolv_conf_is_not_opened(host: Machine) -> None:
     reading = "{ cat /etc/resolv.conf & }"
     pid, manifest = in_a_process(host, f"mount -t tmpfs tmpfs /etc && mkfifo /etc/resolv.conf && {reading}")

@@ -384,9 +384,11 @@ def test_on_a_macvlan_network_services_work_as_they_do_on_a_bridge(host: Machine
     host.run("ip link set lan1 up")
     manifest = SHOP.replace("front: {ipam", "front: {driver: macvlan, driver_opts: {parent: lan0}, ipam")
     host.netapply("-", stdin=manifest)
-    with servers(host, BACKENDS, 8000) as api:
-        found = {api.connect("client", VIP[4], 8000) for _ in range(6)}
-    assert found == {(name, CLIENT[4]) for name in BACKENDS}
+    for family, address in VIP.items():
+        assert host.ping("client", address)
+        with servers(host, BACKENDS, 8000, ipv6=family == 6) as api:
+            found = [api.connect("client", address, 8000) for _ in range(6)]
+        assert sorted(one for one in found if one) == sorted((name, CLIENT[family]) for name in BACKENDS * 2)
     assert nothing_to_do(host, manifest)
 
 

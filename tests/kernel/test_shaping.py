@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ..cluster import apply, cluster
 from ..isolation import inside
 from ..machine import Machine
 
@@ -243,6 +244,25 @@ def test_a_filter_of_somebody_elses_stays(host: Machine, manifest: Path) -> None
     manifest.write_text(MANIFEST)
     host.netapply(manifest)
     assert holds(host, "web", "db", DB[4], OUT_OF)
+
+
+OVERLAY = """
+project: shop
+hosts: {one: {address: 192.0.2.1}, two: {address: 192.0.2.2}}
+networks: {front: {driver: overlay, ipam: {config: [{subnet: 10.50.0.0/24}, {subnet: "fd00:50::/64"}]}}}
+containers:
+  web: {host: one, networks: {front: {ipv4_address: 10.50.0.10, bandwidth: {ingress: 16mbit, egress: 8mbit}}}}
+  db: {host: two, networks: {front: {ipv4_address: 10.50.0.20}}}
+"""
+
+
+def test_on_a_network_that_spans_hosts_as_much_gets_through_as_was_asked_for_both_ways(host: Machine) -> None:
+    hosts = cluster(host, ("one", "two"))
+    apply(hosts, OVERLAY)
+    web, db = hosts["one"].container("web"), hosts["two"].container("db")
+    assert host.ping(web, "10.50.0.20")
+    assert holds(host, db, web, "10.50.0.10", INTO)
+    assert holds(host, web, db, "10.50.0.20", OUT_OF)
 
 
 def test_status_and_json_say_it(host: Machine, manifest: Path) -> None:

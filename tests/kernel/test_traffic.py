@@ -61,7 +61,7 @@ def test_a_packet_of_exactly_the_mtu_passes_and_a_larger_one_does_not(
 def test_what_leaves_the_host_has_the_hosts_address(host: Machine, bridge_nf: bool, family: int) -> None:
     outside = host.outside()
     apply(host, shop())
-    target, source = (outside.ipv4, outside.host_ipv4) if family == 4 else (outside.ipv6, outside.host_ipv6)
+    target, source = outside.address(family), outside.host_address(family)
     assert host.ping("web", target)
     assert host.tcp("api", "outside", target) == source
     assert host.udp("api", "outside", target) == source
@@ -87,7 +87,7 @@ def test_networks_are_isolated_from_each_other(host: Machine, bridge_nf: bool, f
 def test_an_internal_network_has_no_way_out_or_in(host: Machine, bridge_nf: bool, family: int) -> None:
     outside = host.outside(routes=("10.20.0.0/14", "fd00::/8"))
     apply(host, shop())
-    away = outside.ipv4 if family == 4 else outside.ipv6
+    away = outside.address(family)
     host.run(f"ip route add default via {'10.21.0.1' if family == 4 else 'fd00:21::1'}", netns="db")
     assert host.ping("db", "10.21.0.40" if family == 4 else "fd00:21::40")
     assert host.ping("web", DB[family])
@@ -101,6 +101,7 @@ def test_moving_an_address_loses_no_packet_of_other_flows(host: Machine, bridge_
     apply(host, shop())
     with host.flow("web", DB[family]) as flow:
         said = apply(host, shop(api="10.20.0.99", api6="99"))
+        flow.go_on()
     assert flow.sent > 10
     assert flow.lost == 0
     assert "10.20.0.99" in said
@@ -128,6 +129,8 @@ def test_an_edit_loses_no_packet_on_networks_that_it_does_not_touch(host: Machin
     apply(host, before)
     with host.flow("web", API[4]) as ipv4, host.flow("web", API[6]) as ipv6:
         apply(host, after, "--force")
+        ipv4.go_on()
+        ipv6.go_on()
     assert (ipv4.lost, ipv6.lost) == (0, 0)
     assert min(ipv4.sent, ipv6.sent) > 10
 

@@ -40,7 +40,7 @@ def settle(document: Document) -> None:
             network.get("driver_opts", {}).pop("host_binding", None)
     for container in document["containers"].values():
         given = container.get("ports", [])
-        able = {family for name in container["networks"] for family in _families(document["networks"][name])}
+        able = {family for name in container["networks"] for family in published_in(document["networks"][name])}
         kept = [one for one in given if able and (4 in able or not _is_ipv4(one)) and not (one == MOVING and moving)]
         moving = moving or MOVING in kept
         container.pop("ports", None)
@@ -52,7 +52,7 @@ def _is_ipv4(entry: Any) -> bool:
     return "." in (entry.get("host_ip", "") if isinstance(entry, dict) else str(entry))
 
 
-def _families(network: Document) -> set[int]:
+def published_in(network: Document) -> set[int]:
     """Return the families in which ports are published by a network."""
     opts = network.get("driver_opts", {})
     if network.get("internal") or network.get("external") or network["driver"] in ("none", "cni", "docker-plugin"):

@@ -13,10 +13,13 @@ from reconciler.networks import Topology
 from reconciler.resources import NFT, Link, Netns, NftTable, Resource
 
 from .hosts import CONTAINERS, NETWORKS, nft_table
+from .ports import published_in
 
 Document = dict[str, Any]
 
-_ports = st.sampled_from([[80], ["53/udp", {"target": 80}], [{"target": 9, "protocol": "sctp"}], []])
+_ports: st.SearchStrategy[list[Any]] = st.sampled_from(
+    [[80], ["53/udp", {"target": 80}], [{"target": 9, "protocol": "sctp"}], []]
+)
 
 
 @st.composite
@@ -34,7 +37,7 @@ def _service(draw: st.DrawFn, place: int) -> Document:
     vips = [f"10.2{number}.0.13{place}", f"fd00:2{number}::13{place}"]
     optional = {
         "vip": st.sampled_from([vips[0], [vips[1]], vips]),
-        "ports": _ports,
+        "ports": st.one_of(_ports, _ports.map(lambda ports: [*ports, {"target": 8, "published": 7000 + place}])),
         "affinity": st.sampled_from(["client", "none"]),
         "weights": st.sampled_from([{"*": 3}, dict.fromkeys(CONTAINERS, 2)]),
         "endpoint_mode": st.sampled_from(["vip", "vip", "dnsrr"]),
@@ -79,6 +82,10 @@ def _fit(service: Document, network: Document, members: Sequence[str]) -> None:
         service.pop("vip")
         if given:
             service["vip"] = given
+    if not published_in(network):
+        for one in service.get("ports", []):
+            if isinstance(one, dict):
+                one.pop("published", None)
     if "weights" in service:
         service["weights"] = {name: one for name, one in service["weights"].items() if name in ("*", *members)}
 

@@ -76,6 +76,48 @@ def test_every_public_name_is_there_and_described(name: str) -> None:
     assert name == "__version__" or f"`{name}" in (DOCS / "python.md").read_text() or name in ("Position", "Problem")
 
 
+def test_what_destroying_would_do_and_what_a_project_has_is_told_by_its_name_or_its_manifest(tmp_path: Path) -> None:
+    host, file = FakeHost(), tmp_path / "shop.yaml"
+    file.write_text(SHOP)
+    manifest = reconciler.load(file)
+    reconciler.apply(manifest, host)
+    before, writes = host.snapshot(), host.writes
+    for what in (manifest, "shop"):
+        proposal = reconciler.plan_destruction(what, host)
+        assert {type(change) for change in proposal.plan.changes} == {reconciler.Delete}
+        assert {change.key for change in proposal.plan.changes} <= proposal.observation.state.keys()
+    assert (host.snapshot(), host.writes) == (before, writes)
+
+
+def test_what_was_chosen_is_pinned_in_the_texts_of_the_files(tmp_path: Path) -> None:
+    host, file = FakeHost(), tmp_path / "shop.yaml"
+    file.write_text(SHOP)
+    texts = reconciler.pinned(reconciler.load(file), host)
+    assert list(texts) == [str(file)]
+    assert "ipv4_address: 10.20.0." in texts[str(file)]
+    assert file.read_text() == SHOP
+    file.write_text(texts[str(file)])
+    assert reconciler.pinned(reconciler.load(file), host) == {}
+
+
+def test_a_hosts_key_is_made_and_put_into_a_manifest_that_lacks_it(tmp_path: Path) -> None:
+    host, file = FakeHost(), tmp_path / "cluster.yaml"
+    file.write_text(
+        "project: p\nnetworks: {far: {driver: overlay, driver_opts: {encrypted: true}}}\n"
+        "hosts:\n  ant: {address: 192.0.2.1}\n"
+    )
+    with pytest.raises(reconciler.ManifestError, match="public_key"):
+        reconciler.load(file)
+    manifest = reconciler.load(file, keyless=True)
+    key = reconciler.own_key(manifest, host, "ant")
+    assert (key.host, key.made, len(key.public_key)) == ("ant", True, 44)
+    file.write_text(reconciler.with_key(manifest, key)[str(file)])
+    manifest = reconciler.load(file)
+    assert manifest.hosts["ant"].public_key == key.public_key
+    assert reconciler.own_key(manifest, host, "ant") == key._replace(made=False)
+    assert reconciler.with_key(manifest, key) == {}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'aply'"):
         reconciler.aply  # type: ignore[attr-defined]  # noqa: B018

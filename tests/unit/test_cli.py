@@ -543,6 +543,17 @@ def test_an_interrupt_once_all_is_done_does_not_claim_that_nothing_was(
     assert host.writes > 0
 
 
+def test_an_interrupt_while_a_class_is_made_is_one_though_python_wraps_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defining(*args: object) -> None:
+        raise RuntimeError("Error calling __set_name__ on 'Field' instance") from KeyboardInterrupt()
+
+    monkeypatch.setattr("reconciler.api.load", defining)
+    ran = run("validate", "shop.yaml")
+    assert (ran.code, ran.err) == (1, "error: interrupted; nothing was changed\n")
+
+
 def test_a_full_disk_is_told_without_a_traceback() -> None:
     with open("/dev/full", "w") as full:
         ran = process("drivers", stdout=full)
@@ -565,6 +576,8 @@ def test_a_signal_before_anything_was_changed_is_1(number: signal.Signals, tmp_p
     fifo = tmp_path / "shop.yaml"
     os.mkfifo(fifo)
     command = [sys.executable, "-m", "reconciler", "validate", str(fifo)]
+    # what is ignored stays so in children: SIGINT is in what a shell runs in the background, SIGHUP below nohup(1)
+    before = signal.signal(number, signal.default_int_handler)
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(60)
     # opening returns once the command has opened it too; then it waits for the rest
@@ -574,10 +587,11 @@ def test_a_signal_before_anything_was_changed_is_1(number: signal.Signals, tmp_p
         while running.poll() is None:  # one that comes between two reads in C is only seen after the second
             running.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
-                running.wait(timeout=0.5)
+                running.wait(timeout=5)  # long: a second one while the first is being told is another matter
         assert running.stderr is not None
         err = running.stderr.read()
     signal.alarm(0)
+    signal.signal(number, before)
     assert running.returncode == 1
     assert err == "error: interrupted; nothing was changed\n"
 
@@ -639,6 +653,10 @@ def completions(words: str, folder: Path) -> list[str]:
         ("-q sh", ["shop.yaml"]),
         ("plan --det", ["--detailed-exitcode"]),
         ("--lock", ["--lock-timeout"]),
+        ("-v pl", ["plan"]),
+        ("-q --lock-timeout 5 pl", ["plan"]),
+        ("-v --lock", ["--lock-timeout"]),
+        ("--format j", ["json"]),
         ("plan --format j", ["json"]),
         ("schema --driver br", ["bridge"]),
         ("drivers mac", ["macvlan"]),
@@ -647,6 +665,23 @@ def completions(words: str, folder: Path) -> list[str]:
 def test_the_shell_completes_commands_files_options_and_values(words: str, found: list[str], tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").touch()
     assert completions(words, tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    "words", ["plan m.yaml --host ", "m.yaml --host ", "plan -v m.yaml --host ", "pin m.yaml --host "]
+)
+def test_hosts_are_completed_from_the_manifest_on_the_line(words: str, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("project: p\nhosts: {ant: {address: 192.0.2.1}, bee: {address: 192.0.2.2}}\n")
+    assert completions(words, tmp_path) == ["ant", "bee"]
+    assert completions(f"{words}b", tmp_path) == ["bee"]
+
+
+def test_hosts_are_completed_from_no_manifest_that_is_wrong_or_missing(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text("project: p\nhosts: {ant: 5}\n")
+    assert completions("plan m.yaml --host ", tmp_path) == []
+    assert completions("status --host ", tmp_path) == []
+    (tmp_path / "netapply.yaml").write_text("project: p\nhosts: {cow: {address: 192.0.2.1}}\n")
+    assert completions("status --host ", tmp_path) == ["cow"]
 
 
 def test_only_manifests_and_folders_are_completed_as_files(tmp_path: Path) -> None:

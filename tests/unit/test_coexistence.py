@@ -7,12 +7,13 @@ import io
 import pytest
 
 from reconciler import engine
-from reconciler.coexistence import asking, forwarding, obstacles, remarks
+from reconciler.coexistence import obstacles, remarks
 from reconciler.host import Filter
 from reconciler.host.coexistence import ChainRow, chain_row
 from reconciler.host.fake import FakeHost
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
+from reconciler.ours import asking, forwarding
 from reconciler.resources import Accepts, DnsServer, Key, Link, NftTable, state
 
 LINKS = {4: ("shop-front", "shop-back"), 6: ("shop-front",)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from reconciler.plan import Create, Plan
 from reconciler.report import doctor as report
 from reconciler.report import json
 from reconciler.report.terminal import View
-from reconciler.resources import Link, NftTable, Shaper, state
+from reconciler.resources import Address, Link, NftTable, Shaper, state
+from tests.golden import compare
 
 GOLDEN = Path(__file__).parent / "golden" / "doctor"
 
@@ -61,6 +61,28 @@ def test_a_host_that_is_well_is_said_to_be() -> None:
 
 
 CHAIN = Filter("ip", "filter", "FORWARD", "forward", 0, "drop")
+LETS_OUT = """\tchain FORWARD {
+\t\ttype filter hook forward priority 0; policy drop;
+\t\tct state established accept
+\t\tiifname "shop-front" accept
+\t}
+"""
+PUBLISHING = (
+    TABLE
+    + """
+\tmap ports_ipv4 {
+\t\telements = { tcp . 8080 comment "web" : 10.20.0.10 . 80 }
+\t}
+
+\tset targets_ipv4 {
+\t\telements = { tcp . 10.20.0.10 . 80 }
+\t}
+
+\tset hairpin_ipv4 {
+\t\telements = { "shop-front" . 10.20.0.0/24 }
+\t}
+"""
+)
 PPP = HostLink("ppp0", "", 1400, True, routes=("0.0.0.0/0",))
 VPN = HostLink("tun0", "", 1500, True, routes=("10.20.0.0/16",))
 TWIN = HostLink("eth1", "", 1500, True, addresses=("10.20.0.7/25",))
@@ -96,6 +118,22 @@ TROUBLES: dict[str, tuple[Examination, tuple[str, str, str]]] = {
             ERROR,
             "the host forwards no IPv4: containers of shop-front can reach nothing outside",
             "sysctl -w net.ipv4.ip_forward=1",
+        ),
+    ),
+    "no forwarding from a bridge": (
+        replace(WELL, settings={**SETTINGS, "net.ipv4.conf.shop-front.forwarding": "0"}),
+        (
+            ERROR,
+            "shop-front has IPv4 forwarding off: what its containers send goes no further than the host",
+            "sysctl -w net.ipv4.conf.shop-front.forwarding=1",
+        ),
+    ),
+    "no forwarding from the way out": (
+        replace(WELL, settings={**SETTINGS, "net.ipv4.conf.eth0.forwarding": "0"}),
+        (
+            ERROR,
+            "eth0 has IPv4 forwarding off: what comes in by it for containers of shop-front is dropped",
+            "sysctl -w net.ipv4.conf.eth0.forwarding=1",
         ),
     ),
     "connections to the brim": (
@@ -139,6 +177,25 @@ TROUBLES: dict[str, tuple[Examination, tuple[str, str, str]]] = {
             WARNING,
             "the firewall chain ip filter FORWARD (priority 0, policy drop) drops what is forwarded for shop-front",
             "iptables-nft -I FORWARD -i shop-front -j ACCEPT && iptables-nft -I FORWARD -o shop-front -j ACCEPT",
+        ),
+    ),
+    "a firewall that lets nobody in": (
+        replace(WELL, tables=[PUBLISHING], filters=[CHAIN._replace(text=LETS_OUT)]),
+        (
+            WARNING,
+            "the firewall chain ip filter FORWARD (priority 0, policy drop) drops connections from elsewhere to port"
+            " 8080/tcp, published for shop-front",
+            'nft \'insert rule ip filter FORWARD iifname { "shop-front" } accept; insert rule ip filter FORWARD oifname'
+            ' { "shop-front" } accept\'',
+        ),
+    ),
+    "a chain on a bridge": (
+        replace(WELL, filters=[Filter("bridge", "fw", "pass", "bridge forward", 0, "drop")]),
+        (
+            WARNING,
+            "the firewall chain bridge fw pass (hook forward, priority 0, policy drop) drops what containers on"
+            " shop-front send each other and the host",
+            "look at it with `nft list chain bridge fw pass`, and have it let that pass",
         ),
     ),
     "large packets": (
@@ -236,8 +293,34 @@ def test_what_a_manifest_means_to_do_is_looked_at_before_it_is_done() -> None:
         "front has an MTU of 9000, and eth0, by which packets leave, 1500: large ones are lost where nobody says so",
         "applying it would be refused: interface name eth9 is taken",
     ]
-    (failed,) = bad(WELL, Intention(failure="the host has no link eth9"))
-    assert (failed.severity, failed.what) == (ERROR, "the host has no link eth9")
+    (failed,) = bad(WELL, Intention(failure="the host has no link eth9; create it first"))
+    assert (failed.severity, failed.what, failed.mend) == (ERROR, "the host has no link eth9", "create it first")
+
+
+def test_why_a_manifest_can_not_be_planned_or_would_be_refused_is_parted_from_the_mend() -> None:
+    meant = Intention(refusals=["port 80/tcp: nginx listens on 0.0.0.0; end that, or choose another", "eth9 is taken"])
+    assert [(one.what, one.mend) for one in bad(WELL, meant)] == [
+        ("applying it would be refused: port 80/tcp: nginx listens on 0.0.0.0", "end that, or choose another"),
+        ("applying it would be refused: eth9 is taken", ""),
+    ]
+    failed = bad(WELL, Intention(failure="no kind vlan; load it\nno kind ipvlan; load that"))
+    assert [(one.what, one.mend) for one in failed] == [("no kind vlan", "load it"), ("no kind ipvlan", "load that")]
+
+
+def test_routes_into_networks_that_are_only_meant_are_seen_and_shims_are_where_they_belong() -> None:
+    back = Link("back", "bridge", "", "shop-back")
+    shim = Link("lan#host", "macvlan", "", "shop-lan")
+    desired = state([back, Address("back", "10.21.0.1/24"), shim, Address("lan#host", "192.0.2.77/32")])
+    route = HostLink("tun0", "", 1500, True, routes=("10.21.0.0/16",))
+    there = HostLink("shop-lan", "macvlan", 1500, True, owner="shop", addresses=("192.0.2.77/32",))
+    (one,) = bad(replace(WELL, facts=links(route, there)), Intention(desired))
+    assert one.what == "10.21.0.0/24 of shop-back overlaps with 10.21.0.0/16, which the host reaches by tun0"
+
+
+def test_one_link_that_forwards_nothing_is_no_matter_where_the_host_does_not_either() -> None:
+    off = {**SETTINGS, "net.ipv4.ip_forward": "0", "net.ipv4.conf.shop-front.forwarding": "0"}
+    assert len(bad(replace(WELL, settings=off))) == 1
+    assert bad(replace(WELL, tables=[], settings={**SETTINGS, "net.ipv4.conf.eth0.forwarding": "0"})) == []
 
 
 def test_docker_is_no_matter_where_the_manifest_coexists() -> None:
@@ -266,11 +349,7 @@ def test_the_worst_comes_last_where_it_is_seen() -> None:
 def test_a_host_with_every_trouble_is_told_as_the_golden_file_has_it(form: str) -> None:
     every = [one for seen, _ in TROUBLES.values() for one in bad(seen)]
     told = report.text(every, View()) if form == "txt" else json.text(report.as_json(every, WELL.versions))
-    path = GOLDEN / f"troubles.{form}"
-    if os.environ.get("RENEW_GOLDEN"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(told)
-    assert told == path.read_text()
+    compare(GOLDEN, f"troubles.{form}", told)
 
 
 @pytest.mark.parametrize(

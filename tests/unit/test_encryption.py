@@ -7,6 +7,7 @@ import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -39,11 +40,13 @@ from reconciler.resources import (
     WireguardPeer,
 )
 from reconciler.x25519 import public_key
+from tests.golden import compare
 from tests.strategies import new_host
 
 PUBLIC = {number: b64encode(public_key(bytes([number]) * 32)).decode() for number in range(1, 6)}
 FILE = "/etc/netapply/wireguard.key"
 GOLDEN = Path(__file__).parent / "golden" / "encryption"
+golden = partial(compare, GOLDEN)
 
 TEXT = """
 version: 1
@@ -384,14 +387,6 @@ def test_encryption_is_turned_on_and_off(hosts: dict[str, str], mode: str) -> No
 
 
 # What is told
-
-
-def golden(name: str, told: str) -> None:
-    """Compare with the golden file of that name, or write it."""
-    if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(told)
-    assert told == (GOLDEN / name).read_text()
 
 
 def content(manifest: Manifest, host: FakeHost) -> Content:

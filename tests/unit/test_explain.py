@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from reconciler import cli, engine
-from reconciler.explain import Answer, Situation, Unknown, end, explain, situation
-from reconciler.host import Filter
+from reconciler.coexistence import mend_discovery
+from reconciler.explain import Answer, End, Situation, Unknown, concerned, end, explain, situation
+from reconciler.host import Filter, Listener
 from reconciler.host.fake import FakeHost
 from reconciler.plan import Delete
 from reconciler.report import explain as report
@@ -35,11 +36,28 @@ SHOP: Document = {
 }
 
 
-def known(document: Document = SHOP, apply: bool = True) -> Situation:
+LISTENING = {
+    "web-1": ("tcp", "0.0.0.0", 80),
+    "web-2": ("tcp", "0.0.0.0", 80),
+    "db": ("tcp", "0.0.0.0", 5432),
+    "cache": ("udp", "10.21.0.21", 53),
+}
+
+
+def known(
+    document: Document = SHOP, apply: bool = True, inside: Mapping[str, Sequence[Listener]] | None = None
+) -> Situation:
+    """Return what is known of a host; `inside` is what listens, by container, "" for the host."""
     host, wanted = FakeHost(), manifest(document)
     if apply:
         engine.converge(wanted, host)
-    return situation(engine.plan(wanted, host))
+    usual: dict[str, Sequence[Listener]] = {
+        name: [Listener(*one, "nginx (process 7)")] for name, one in LISTENING.items()
+    }
+    host.inside = {name: list(some) for name, some in {**usual, **(inside or {})}.items()}
+    host.listening = [*(inside or {}).get("", ())]
+    there = situation(engine.plan(wanted, host))
+    return replace(there, sockets=host.listeners(["", *wanted.containers]))
 
 
 def asked(start: str, target: str, there: Situation | None = None) -> Answer:
@@ -153,7 +171,12 @@ def test_a_published_port_leads_to_its_container() -> None:
 
 def test_a_port_that_is_not_published_may_be_the_hosts_own() -> None:
     answer = asked("db", "host:22", known(PUBLISHED))
-    assert (answer.verdict, answer.ways[0].hops[-1].open) == ("unknown", None)
+    assert (answer.verdict, answer.ways[0].hops[-1].what) == ("no", "nothing listens on port 22/tcp")
+    publish = "publish it: `ports` of a container, or of a service"
+    assert last(answer) == ("host", f"{publish}; or start the program that is to listen there")
+    there = known(PUBLISHED, inside={"": [Listener("tcp", "0.0.0.0", 22, "sshd (process 7)")]})
+    assert asked("db", "host:22", there).verdict == "yes"
+    assert asked("db", "host:22/udp", there).verdict == "no"
 
 
 def test_what_is_published_by_a_network_without_icc_its_own_containers_do_not_reach() -> None:
@@ -198,7 +221,7 @@ def test_who_does_not_reach_a_service_is_told_why(start: str, target: str, mend:
         ("web", "container", "web", "", 0),
         ("web:80", "container", "web", "", 80),
         ("host", "host", "", "", 0),
-        ("localhost:8080", "host", "", "", 8080),
+        ("localhost:8080", "loopback", "", "127.0.0.1", 8080),
         ("outside", "outside", "", "", 0),
         ("10.20.0.10:80", "container", "web", "10.20.0.10", 80),
         ("192.0.2.7", "address", "", "192.0.2.7", 0),
@@ -207,11 +230,25 @@ def test_who_does_not_reach_a_service_is_told_why(start: str, target: str, mend:
     ],
 )
 def test_ends_are_named_in_many_ways(word: str, kind: str, name: str, address: str, port: int) -> None:
-    assert end(word, known().topology) == (kind, name, address, port)
+    assert end(word, known().topology) == End(kind, name, address, port)
+
+
+def test_a_port_is_of_tcp_unless_it_says_otherwise() -> None:
+    there = known().topology
+    for word, said in (("web:53/udp", "web:53/udp"), ("web:53/tcp", "web:53"), ("[2001:db8::7]:53/udp", "")):
+        assert str(end(word, there)) == (said or word)
+    assert end("web:53/udp", there) == End("container", "web", port=53, protocol="udp")
 
 
 @pytest.mark.parametrize(
-    ("word", "words"), [("wbe", "did you mean web"), ("web:0", "not a port"), ("web:http", "not a port")]
+    ("word", "words"),
+    [
+        ("wbe", "did you mean web"),
+        ("web:0", "not a port"),
+        ("web:http", "not a port"),
+        ("web:53/dns", "not a protocol"),
+        ("web:/udp", "not a port"),
+    ],
 )
 def test_who_is_not_known_is_told_with_the_mend(word: str, words: str) -> None:
     with pytest.raises(Unknown, match=words):
@@ -232,6 +269,157 @@ def test_the_text_names_each_hop_and_what_would_change_it() -> None:
         "  host  drops it: network back is internal\n"
         "  to change that: attach both to one network\n"
     )
+
+
+# --- what listens
+
+LOCAL = Listener("tcp", "127.0.0.1", 8000, "uvicorn (process 7)")
+
+
+@pytest.mark.parametrize(
+    ("sockets", "what", "mend"),
+    [
+        ([], "nothing listens on port 8000/tcp", "start the program that is to listen there"),
+        (
+            [LOCAL],
+            "uvicorn (process 7) listens on port 8000/tcp of 127.0.0.1 only",
+            "have it listen on 0.0.0.0 or 10.21.0.20",
+        ),
+        (
+            [LOCAL._replace(address="::"), LOCAL._replace(address="::1")],
+            "uvicorn (process 7) listens on port 8000/tcp of :: and ::1 only",
+            "have it listen on 0.0.0.0 or 10.21.0.20",
+        ),
+        (
+            [LOCAL._replace(address="0.0.0.0", link="eth1")],
+            "uvicorn (process 7) listens on port 8000/tcp of eth1 only",
+            "have it listen on all links",
+        ),
+        (
+            [
+                *(LOCAL._replace(address="0.0.0.0", port=port) for port in (9003, 9001, 9002, 9000, 9004, 9005)),
+                LOCAL._replace(port=7000),
+                LOCAL._replace(protocol="udp"),
+            ],
+            "nothing listens on port 8000/tcp",
+            "start the program that is to listen there, or use a port that one listens on:"
+            " 9000, 9001, 9002, 9003 and 2 more",
+        ),
+    ],
+)
+def test_where_nothing_takes_it_that_is_said_with_what_does_listen(
+    sockets: list[Listener], what: str, mend: str
+) -> None:
+    (way,) = asked("web", "db:8000", known(inside={"db": sockets})).ways
+    assert (way.verdict, way.hops[-1].where, way.hops[-1].what, way.mend) == ("no", "db", what, mend)
+
+
+@pytest.mark.parametrize("one", [LOCAL._replace(address="0.0.0.0"), LOCAL._replace(address="10.21.0.20", link="eth0")])
+def test_who_takes_it_is_named(one: Listener) -> None:
+    (way,) = asked("web", "db:8000", known(inside={"db": [LOCAL, one]})).ways
+    assert "uvicorn (process 7) listens on port 8000/tcp" in [hop.what for hop in way.hops]
+    assert way.verdict == "yes"
+
+
+def test_of_udp_ports_those_of_who_waits_for_an_answer_are_not_named() -> None:
+    sockets = [Listener("udp", "0.0.0.0", port, "dig (process 7)") for port in (53, 45000)]
+    assert last(asked("web", "db:54/udp", known(inside={"db": sockets})))[1].endswith("listens on: 53")
+
+
+def test_where_it_can_not_be_seen_that_is_said() -> None:
+    there = replace(known(), sockets={})
+    (way,) = asked("web", "db:8000", there).ways
+    said = (way.verdict, way.hops[-1].what)
+    assert said == ("unknown", "whether a program listens on port 8000/tcp can't be seen")
+    assert asked("web", "db", there).verdict == "yes"
+    assert asked("web", "db:8000/sctp").verdict == "unknown", "this host tells nothing of it"
+
+
+@pytest.mark.parametrize(
+    ("target", "where"),
+    [
+        ("db", set()),
+        ("db:5432", {"db"}),
+        ("10.20.0.11:80", {"web-1"}),
+        ("web:80", {"web-1", "web-2"}),
+        ("host:8080", {"", "web-1"}),
+        ("10.20.0.1:8080", {"", "web-1"}),
+        ("host:8080/udp", {""}),
+        ("outside:80", {""}),
+    ],
+)
+def test_it_is_looked_at_only_where_it_matters(target: str, where: set[str]) -> None:
+    there = known(PUBLISHED)
+    assert concerned(End("outside"), end(target, there.topology), there) == where
+
+
+def test_of_a_service_each_must_listen() -> None:
+    there = known(PUBLISHED, inside={"web-2": [LOCAL]})
+    assert [way.verdict for way in asked("host", "web:80", there).ways] == ["yes", "no"]
+    ports = [{"target": 80, "published": 8000}]
+    document: Document = {**PUBLISHED, "services": {"web": {**PUBLISHED["services"]["web"], "ports": ports}}}
+    (way,) = asked("db", "10.21.0.1:8000", known(document, inside={"web-2": [LOCAL]})).ways
+    assert (way.verdict, way.hops[-1].where, way.hops[-1].what) == ("no", "web-2", "nothing listens on port 80/tcp")
+    assert asked("db", "10.21.0.1:8000", known(document)).verdict == "yes"
+
+
+NAMED: Document = {**SHOP, "dns": True}
+
+
+def test_questions_for_names_are_led_to_the_resolver_of_who_asks() -> None:
+    host, wanted = FakeHost(), manifest(NAMED)
+    engine.converge(wanted, host)
+    there = situation(engine.plan(wanted, host))
+    there = replace(there, sockets=host.listeners(["", "web"]))
+    for target in ("10.20.0.1:53", "10.20.0.1:53/udp"):
+        (way, *_) = asked("web", target, there).ways
+        assert (way.verdict, way.hops[-1].what) == ("yes", "leads 10.20.0.1 port 53 to the resolver of who asks")
+    assert asked("host", "host:53/udp", there).verdict == "no"
+    assert there.topology.names
+    (own, *_) = [one.port for one in there.topology.names.resolvers]
+    (way, *_) = asked("web", f"host:{own}/udp", there).ways
+    assert (way.verdict, way.mend) == ("no", "ask at port 53")
+
+
+NAT = (
+    "table ip nat {{\n\tchain pre {{\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n\t\t{}\n\t}}\n}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        ("tcp dport 9000 counter packets 0 bytes 0 dnat to 172.17.0.2:80", "unknown"),
+        ("ip daddr != 127.0.0.0/8 tcp dport 9000 redirect to :80", "unknown"),
+        ("tcp dport 9001 dnat to 172.17.0.2:80", "no"),
+        ("udp dport 9000 dnat to 172.17.0.2:80", "no"),
+        ('iifname "docker0" tcp dport 9000 dnat to 172.17.0.2:80', "no"),
+        ("ip saddr 172.17.0.0/16 masquerade", "no"),
+    ],
+)
+def test_a_port_that_others_lead_elsewhere_is_not_said_to_be_closed(rule: str, verdict: str) -> None:
+    there = known()
+    led = Filter("ip", "nat", "pre", "nat", -100, "accept", NAT.format(rule))
+    (way, *_) = asked("web", "10.20.0.1:9000", replace(there, filters=(led,))).ways
+    assert way.verdict == verdict
+    if verdict == "unknown":
+        said = "has 10.20.0.1, and the firewall table ip nat may lead port 9000/tcp elsewhere"
+        assert way.hops[-1].what == said
+
+
+def test_what_another_project_publishes_is_not_said_to_be_closed() -> None:
+    host, ours = FakeHost(), manifest(SHOP)
+    theirs = manifest({**PUBLISHED, "project": "other", "networks": {"front": {}}, "services": {}, "containers": {
+        "mail": {"networks": ["front"], "ports": ["2525:25"]}}})  # fmt: skip
+    engine.converge(theirs, host)
+    engine.converge(ours, host)
+    table = host.kernel.host.tables["inet", "netapply-other"]
+    led = Filter("inet", "netapply-other", "prerouting", "nat", -100, "accept", table)
+    there = replace(situation(engine.plan(ours, host), filters=[led]), sockets=host.listeners([""]))
+    (way, *_) = asked("web", "10.20.0.1:2525", there).ways
+    assert (way.verdict, way.hops[-1].what) == (
+        "unknown", "has 10.20.0.1, and project other may lead port 2525/tcp elsewhere")  # fmt: skip
+    assert asked("web", "host:2526", there).verdict == "no"
 
 
 @pytest.fixture
@@ -328,6 +516,110 @@ def test_what_the_host_itself_is_sent_passes_chains_of_the_hook_input() -> None:
         "ufw allow in on shop-front to any port 22",
         "iptables-legacy -I INPUT -i shop-front -p tcp --dport 22 -j ACCEPT",
     ]
+
+
+def test_what_the_host_itself_sends_passes_chains_of_the_hook_output() -> None:
+    sent = CLOSED._replace(hook="output")
+    said = "the firewall chain ip fw pass (priority 10, policy drop) drops what the host sends by"
+    mend = "nft 'insert rule ip fw pass oifname {{ \"{}\" }} accept'".format
+    for start, target, link in (
+        ("host", "web", "shop-front"),
+        ("web", "10.20.0.1", "shop-front"),
+        ("host", "host", "lo"),
+    ):
+        (way, *_) = asked(start, target, beside(sent, document=SHOP)).ways
+        assert (way.verdict, way.hops[-1].what, way.mend) == ("no", f"{said} {link}", mend(link))
+    assert asked("web", "db", beside(sent, document=SHOP)).verdict == "yes"
+    mends = [
+        asked("host", "web", beside(one, document=SHOP)).ways[0].mend
+        for one in (
+            sent._replace(table="firewalld"),
+            sent._replace(table="filter", text="-N ufw-user-output\n", legacy=True),
+            sent._replace(table="filter", chain="OUTPUT", legacy=True),
+        )
+    ]
+    assert mends == ["", "ufw allow out on shop-front", "iptables-legacy -I OUTPUT -o shop-front -j ACCEPT"]
+
+
+@pytest.mark.parametrize(
+    ("priority", "rule", "target", "verdict"),
+    [
+        (10, "tcp dport 80 accept", "host:8080", "yes"),
+        (10, "tcp dport 8080 accept", "host:8080", "no"),
+        (10, "ct status dnat accept", "host:8080", "yes"),
+        (10, 'oifname "lo" accept', "host:8080", "yes"),
+        (10, 'oifname "shop-front" accept', "host:8080", "no"),
+        (10, "ip daddr 10.20.0.0/24 accept", "host:8080", "yes"),
+        (-150, "ip daddr 10.20.0.0/24 accept", "host:8080", "unknown"),
+        (-150, "ct status dnat accept", "host:8080", "no"),
+        (-150, 'oifname "lo" accept', "host:8080", "yes"),
+        (10, "ct status dnat accept", "web:80", "yes"),
+        (10, 'oifname "shop-front" tcp dport 80 accept', "web:80", "yes"),
+        (-150, 'oifname "shop-front" accept', "web:80", "yes"),
+        (10, "ct status dnat accept", "web-1:80", "no"),
+    ],
+)
+def test_what_the_host_sends_is_led_elsewhere_between_two_chains(
+    priority: int, rule: str, target: str, verdict: str
+) -> None:
+    text = f"table ip fw {{\n\tchain pass {{\n\t\t{rule}\n\t}}\n}}\n"
+    assert (
+        asked("host", target, beside(Filter("ip", "fw", "pass", "output", priority, "drop", text))).verdict == verdict
+    )
+
+
+SIX: Document = {
+    "project": "shop",
+    "networks": {"front": {"ipam": {"config": [{"subnet": "10.20.0.0/24"}, {"subnet": "fd00:20::/64"}]}}},
+    "containers": {
+        "web": {"networks": {"front": {"ipv4_address": "10.20.0.10", "ipv6_address": "fd00:20::10"}}},
+        "api": {"networks": {"front": {"ipv4_address": "10.20.0.11", "ipv6_address": "fd00:20::11"}}},
+    },
+}
+
+
+@pytest.mark.parametrize("hook", ["input", "output"])
+@pytest.mark.parametrize(
+    ("allowed", "verdict"),
+    [
+        ("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept", "yes"),
+        ("meta l4proto ipv6-icmp accept", "yes"),
+        ("icmpv6 type nd-neighbor-solicit accept", "unknown"),
+        ("meta mark 1 accept", "unknown"),
+        ("counter", "no"),
+    ],
+)
+def test_who_may_not_find_the_host_by_ipv6_does_not_reach_it(hook: str, allowed: str, verdict: str) -> None:
+    text = f"table ip6 fw {{\n\tchain pass {{\n\t\tmeta l4proto tcp accept\n\t\t{allowed}\n\t}}\n}}\n"
+    there = beside(Filter("ip6", "fw", "pass", hook, 10, "drop", text), document=SIX)
+    there = replace(there, sockets={"": {"tcp": [Listener("tcp", one, 22, "sshd") for one in ("::", "0.0.0.0")]}})
+    (way,) = asked("web", "[fd00:20::1]:22", there).ways
+    assert way.verdict == verdict
+    if verdict == "no":
+        assert way.hops[-1].what == (
+            "the firewall chain ip6 fw pass (priority 10, policy drop) drops what the host needs to find its IPv6"
+            " neighbours by shop-front, and they it"
+        )
+        discovery = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+        assert way.mend == f"nft 'insert rule ip6 fw pass {discovery} accept'"
+    (way,) = asked("web", "[fd00:20::11]", there).ways
+    assert way.verdict == "yes", "they find each other by themselves"
+    assert asked("web", "10.20.0.1:22", there).verdict == "yes"
+
+
+@pytest.mark.parametrize(
+    ("one", "mend"),
+    [
+        (
+            Filter("ip6", "filter", "INPUT", "input", 0, "drop", "-P INPUT DROP\n", legacy=True),
+            "ip6tables-legacy -I INPUT -p ipv6-icmp --icmpv6-type 135 -j ACCEPT"
+            " && ip6tables-legacy -I INPUT -p ipv6-icmp --icmpv6-type 136 -j ACCEPT",
+        ),
+        (Filter("inet", "firewalld", "filter_OUTPUT", "output", 10, "drop"), ""),
+    ],
+)
+def test_what_has_neighbours_find_each_other_is_said_in_the_words_of_who_made_the_chain(one: Filter, mend: str) -> None:
+    assert mend_discovery(one) == mend
 
 
 def test_dockers_chain_is_opened_by_applying_a_manifest_that_asks_for_it() -> None:

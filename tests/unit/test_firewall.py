@@ -6,7 +6,6 @@ tests/unit/test_firewall.py` writes them anew, as `make golden` does; read the d
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from reconciler.host import Facts, HostLink
 from reconciler.lowering.lower import lower
 from reconciler.networks import Network, Subnet, Topology
 from reconciler.resources import GUARD_TABLE, Key, NftTable
+from tests.golden import compare
 
 GOLDEN = Path(__file__).parent / "golden" / "firewall"
 
@@ -108,22 +108,14 @@ def _text(found: NftTable | None) -> str:
     return found.text
 
 
-def _golden(name: str, text: str) -> None:
-    """Compare with the golden file of that name, or write it."""
-    if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / f"{name}.nft").write_text(text)
-    assert text == (GOLDEN / f"{name}.nft").read_text()
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_projects_table_is_as_in_the_golden_file(name: str) -> None:
-    _golden(name, _text(table(*CASES[name])))
+    compare(GOLDEN, f"{name}.nft", _text(table(*CASES[name])))
 
 
 @pytest.mark.parametrize("name", GUARDS)
 def test_a_guard_is_as_in_the_golden_file(name: str) -> None:
-    _golden(name, _text(guard_table(GUARDS[name])))
+    compare(GOLDEN, f"{name}.nft", _text(guard_table(GUARDS[name])))
 
 
 def test_every_golden_file_has_its_case() -> None:

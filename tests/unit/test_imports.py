@@ -49,7 +49,7 @@ DRIVERS_SEE = {
     *("lowering.bridging", "lowering.encryption", "lowering.outside", "lowering.shares", "lowering.vlans"),
     "lowering.uppers",
 }
-FRONT = {"__main__", "api", "cli", "diagnosis", "keys", "options", "output", "pin", "report", "__init__"}
+FRONT = {"__main__", "api", "cli", "diagnosis", "exits", "keys", "options", "output", "pin", "report", "__init__"}
 """What talks to users; nothing that works for it knows it."""
 
 

@@ -10,6 +10,8 @@ import copy
 import io
 import json
 import random
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.drivers import built_in
 from reconciler.errors import ManifestError
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 
+ROOT = Path(__file__).parents[2]
 SEED = """\
 version: 1
 project: ${NAME:-shop}
@@ -43,7 +47,28 @@ containers:
       lan:
   api: {networks: [front, back], sandbox: {pid: 4242}}
 """
+
+
+def blocks(file: Path) -> Iterator[str]:
+    """Yield the manifests of a page, which are in blocks of YAML, as a whole or in parts."""
+    for block in re.findall(r"```yaml\n(.*?)```", file.read_text(), re.DOTALL):
+        yield block if re.search(r"^project:", block, re.MULTILINE) else f"project: p\n{block}"
+
+
+SEEDS = [
+    SEED,
+    *(file.read_text() for file in sorted((ROOT / "manifests").glob("*.yaml"))),
+    *(block for file in sorted((ROOT / "docs").rglob("*.md")) for block in blocks(file)),
+]
+"""Manifests with all words that there are, and parts of some."""
+
 WORDS = sorted({*SEED.replace(":", " ").split(), ":", "- ", "&a", "*a", "<<: *a", "!!str", "${", "${X:-", "---", "\t"})
+TOKEN = re.compile(r"[\w./:%-]+")
+TOKENS = sorted({word for seed in SEEDS for word in TOKEN.findall(re.sub("#.*", "", seed))})
+ODD = [
+    *("-1", "0", "99999999999999999999", "1e400", ".nan", "[]", "{}", "null", "''", "[1, [2]]", "{a: b}", "true", "::"),
+    *("1.5", "0.0.0.0", "::ffff:1.2.3.4", "fe80::1%eth0", "2001:db8::/129", "10.0.0.0/33", '"\\0"', "*x", "&x 1", "é"),
+]
 
 many = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
@@ -91,7 +116,19 @@ def test_random_words_of_a_manifest(words: list[str]) -> None:
     outcome("".join(words))
 
 
-@inputs(4000)
+@inputs(1300)
+@given(st.randoms(use_true_random=False), st.sampled_from(SEEDS), st.integers(1, 4))
+def test_a_manifest_with_words_put_in_others_places(chance: random.Random, text: str, times: int) -> None:
+    for _ in range(times):
+        if not (places := list(TOKEN.finditer(text))):
+            break
+        place, other = chance.choice(places), chance.choice(places)
+        new = chance.choice(["", other.group(), other.group(), *chance.choices(TOKENS, k=3), chance.choice(ODD)])
+        text = text[: place.start()] + new + text[place.end() :]
+    outcome(text)
+
+
+@inputs(2700)
 @given(st.randoms(use_true_random=False), st.integers(1, 4))
 def test_a_manifest_with_letters_and_words_changed(chance: random.Random, times: int) -> None:
     text = SEED
@@ -150,3 +187,18 @@ def _parent(node: Any, path: tuple[str | int, ...]) -> Any:
 
 def test_the_manifest_that_is_changed_is_right_itself() -> None:
     assert isinstance(outcome(SEED), Manifest)
+
+
+def test_the_manifests_that_are_changed_have_what_there_is() -> None:
+    whole = "\n".join(SEEDS)
+    words = (
+        "ports:",
+        "services:",
+        "hosts:",
+        "dns:",
+        "bandwidth:",
+        "coexist:",
+        *(f"driver: {one}" for one in built_in()),
+    )
+    assert [word for word in words if word not in whole and word != "driver: bridge"] == []
+    assert sum(isinstance(outcome(text), Manifest) for text in SEEDS) > len(SEEDS) // 2

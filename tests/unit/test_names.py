@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from json import loads
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from jsonschema import validate
 
 from reconciler import engine
 from reconciler.errors import ApplyFailed, ManifestError
+from reconciler.host import Unwritten
 from reconciler.host.dns import mounted
 from reconciler.host.fake import FakeHost
 from reconciler.host.fake_names import File
@@ -21,10 +24,12 @@ from reconciler.report import json, status, text
 from reconciler.report.content import Content
 from reconciler.report.terminal import View
 from reconciler.resources import DnsHosts, DnsServer, Key, NftTable, ResolvConf
+from tests.golden import compare
 from tests.strategies import new_host
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "names"
+golden = partial(compare, GOLDEN)
 
 SHOP = """
 project: shop
@@ -104,7 +109,7 @@ def test_a_container_says_servers_alone_or_more(said: str, meant: DnsSpec, tmp_p
     ],
 )
 def test_what_is_wrong_is_said_where_it_is(container: str, what: str, tmp_path: Path) -> None:
-    found = complaints(tmp_path, f"project: p\ncontainers: {{web: {container}}}\n")
+    found = complaints(tmp_path, f"project: p\ncontainers: {{web: {container}}}\nnetworks: {{front: }}\n")
     assert found[0].startswith(what)
 
 
@@ -258,14 +263,6 @@ class Failing:
 # What is told
 
 
-def golden(name: str, told: str) -> None:
-    """Compare with the golden file of that name, or write it."""
-    if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(told)
-    assert told == (GOLDEN / name).read_text()
-
-
 def content(wanted: Manifest, host: FakeHost) -> Content:
     return Content("shop", engine.plan(wanted, host).plan, tuple(wanted.networks), tuple(wanted.containers))
 
@@ -367,6 +364,34 @@ def test_dockers_own_resolver_stays_alone(tmp_path: Path) -> None:
     (note,) = proposal.plan.notes
     assert note.startswith("no names are found from one: Docker's own resolver is in there")
     assert Key("resolvconf", "one") not in proposal.desired
+
+
+@pytest.mark.parametrize(
+    ("why", "mend"),
+    [
+        ("docker", "asks 10.20.0.1: run the container with `--dns 10.20.0.1`"),
+        ("podman", "Podman's own resolver (192.0.2.1) stays there; put the container on a network without one"),
+        ("shared", "write `nameserver 10.20.0.1` into the /etc/resolv.conf of each"),
+        ("theirs", "write `nameserver 10.20.0.1` into it"),
+        ("none", "make one with `nameserver 10.20.0.1`"),
+    ],
+)
+def test_who_can_not_be_told_whom_to_ask_is_named_once_for_each_reason_with_the_mend(
+    tmp_path: Path, why: Literal["docker", "podman", "shared", "theirs", "none"], mend: str
+) -> None:
+    text = "project: shop\ndns: true\nnetworks: {front: {ipam: {config: [{subnet: 10.20.0.0/24}]}}}\n"
+    text += "containers: {one: {networks: [front]}, two: {networks: [front]}, three: {networks: [front]}}\n"
+    host = new_host()
+    host.unwritten = dict.fromkeys(("one", "two"), Unwritten(why, ("192.0.2.1",)))
+    (note,) = desired(tmp_path, text, host).plan.notes
+    assert " from one, two" in note
+    assert mend in note
+    assert note.endswith("; or write `dns: false`")
+    (first, second) = desired(tmp_path, text.replace("two: {", "two: {dns: {search: example.org}, "), host).plan.notes
+    assert "`dns: {search}`" not in first
+    assert "`dns: {search}` is told to nobody there" in second
+    host.unwritten = {"one": Unwritten("theirs", ("10.20.0.1",))}
+    assert not desired(tmp_path, text, host).plan.notes
 
 
 def test_a_container_that_says_so_is_left_alone_and_found(tmp_path: Path) -> None:

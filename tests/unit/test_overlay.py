@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from reconciler.report import status, text
 from reconciler.report.content import Content
 from reconciler.report.terminal import View
 from reconciler.resources import Address, FdbEntry, Link, Neighbour, NftTable, Resource, Route, Sysctl
+from tests.golden import compare
 from tests.strategies import Document, documents, new_host
 from tests.strategies import manifest as of
 
@@ -521,14 +522,7 @@ def test_a_changed_number_makes_the_link_anew_and_a_changed_address_does_not() -
 # What is told
 
 GOLDEN = Path(__file__).parent / "golden" / "overlay"
-
-
-def golden(name: str, told: str) -> None:
-    """Compare with the golden file of that name, or write it."""
-    if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(told)
-    assert told == (GOLDEN / name).read_text()
+golden = partial(compare, GOLDEN)
 
 
 def content(manifest: Manifest, host: FakeHost) -> Content:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from reconciler.report.content import Content
 from reconciler.report.requests import asked, changed
 from reconciler.report.terminal import View
 from reconciler.resources import Delegated, Key
+from tests.golden import compare
 
 from ..strategies import new_host
 
 GOLDEN = Path(__file__).parent / "golden" / "plugins"
+golden = partial(compare, GOLDEN)
 
 SHOP = """\
 project: shop
@@ -65,14 +67,6 @@ def loaded(document: str) -> Manifest:
 def requests(document: str, host: FakeHost | None = None) -> dict[str, Delegated]:
     desired = engine.plan(loaded(document), host or new_host()).desired
     return {key.name: one for key, one in desired.items() if isinstance(one, Delegated)}
-
-
-def golden(name: str, told: str) -> None:
-    """Compare with the golden file of that name, or write it."""
-    if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(told)
-    assert told == (GOLDEN / name).read_text()
 
 
 def content(document: str, host: FakeHost) -> Content:

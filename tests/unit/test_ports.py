@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,9 @@ from reconciler import engine
 from reconciler.errors import ManifestError, Refused
 from reconciler.firewall import Zone, table
 from reconciler.firewall.ports import published, publishing, stale_in, with_stale
-from reconciler.host import Listener
+from reconciler.host import Filter, Listener
 from reconciler.host.fake import FakeHost
+from reconciler.host.translations import led
 from reconciler.manifest import load
 from reconciler.manifest.model import PortSpec
 from reconciler.networks import Publication, Target
@@ -197,9 +199,32 @@ def test_each_target_of_several_gets_its_turns() -> None:
     ]
 
 
+def test_with_affinity_a_hash_of_the_clients_address_chooses() -> None:
+    several = (Target("fd00:20::10", 80), Target("fd00:20::11", 80))
+    part = publishing([Publication("svc", "tcp", None, 80, several, affinity=True)], [ZONE])
+    assert part.chains["to_tcp_80_ipv6"] == [
+        "meta l4proto tcp dnat ip6 addr . port to jhash ip6 saddr mod 2 seed 0x6e6170 "
+        "map { 0 : fd00:20::10 . 80, 1 : fd00:20::11 . 80 }"
+    ]
+
+
+def test_only_where_somebody_has_left_there_are_rules_for_it() -> None:
+    one = Publication("svc", "tcp", None, 80, (Target("10.20.0.10", 80),))
+    none = publishing([one], [ZONE])
+    left = publishing([replace(one, leaving=(Target("10.20.0.11", 80),))], [ZONE])
+    many = publishing([replace(one, leaving=tuple(Target(f"10.20.0.{end}", 80) for end in range(20, 90)))], [ZONE])
+    assert not any("lasting" in rule for rules in none.chains.values() for rule in rules)
+    assert len(left.chains["forward"]) == len(none.chains["forward"]) + 2
+    assert many.chains == left.chains
+
+
 _targets = st.lists(
     st.builds(
-        Target, st.sampled_from(["10.20.0.10", "10.20.0.11", "192.0.2.1"]), st.integers(1, 65535), st.integers(1, 9)
+        Target,
+        st.sampled_from(["10.20.0.10", "10.20.0.11", "192.0.2.1"]),
+        st.integers(1, 65535),
+        st.integers(1, 9),
+        st.just(False),
     ),
     min_size=1,
     max_size=3,
@@ -212,6 +237,12 @@ _publications = st.lists(
         st.sampled_from([None, "127.0.0.1", "192.0.2.7"]),
         st.integers(1, 65535),
         _targets.map(tuple),
+        st.booleans(),
+        st.lists(
+            st.builds(Target, st.just("10.20.0.99"), st.integers(1, 65535), st.just(1), st.just(False)),
+            max_size=2,
+            unique=True,
+        ).map(lambda ends: tuple(sorted(ends))),
     ),
     unique_by=lambda one: (one.protocol, one.host_ip, one.port),
     max_size=5,
@@ -228,6 +259,18 @@ def test_what_a_table_publishes_is_read_back_from_it(publications: Sequence[Publ
     assert found.keys() == wanted.keys()
     assert all(found[key][0][:2] == targets[0][:2] for key, targets in single.items())
     assert all(found[key] == targets for key, targets in wanted.items() if len(targets) > 1)
+    chosen = {(one.protocol, one.host_ip, one.port): one for one in published(made.text)}
+    for one in publications:
+        there = chosen[one.protocol, one.host_ip, one.port]
+        assert there.affinity == (one.affinity and len(one.targets) > 1)
+        assert one.host_ip is not None or there.leaving == one.leaving
+
+
+def test_who_of_several_targets_sees_the_hosts_address_is_read_back() -> None:
+    targets = (Target("10.20.0.10", 80, masquerade=True), Target("10.20.0.1", 80), Target("10.20.0.100", 80))
+    made = table("shop", [ZONE], [publishing([Publication("svc", "tcp", None, 80, targets)], [ZONE])])
+    assert made is not None
+    assert published(made.text)[0].targets == targets
 
 
 def test_what_is_still_to_be_forgotten_is_in_the_table_while_it_is() -> None:
@@ -333,6 +376,51 @@ def test_who_listens_on_a_port_is_named_and_nothing_is_touched() -> None:
     )
     assert host.snapshot() == before
     go(host, pinned("127.0.0.2:8081:80", "8080:80/udp"))
+
+
+def test_hosts_that_share_a_manifest_say_by_a_variable_where_a_port_is_published() -> None:
+    manifest = load(["-"], {"LAN_ADDRESS": "192.0.2.11"}, io.StringIO(text('"${LAN_ADDRESS}:8080:80"')))
+    assert [(one.host_ip, one.published) for one in manifest.containers["web"].ports] == [("192.0.2.11", 8080)]
+
+
+def test_a_chain_of_others_that_leads_a_port_elsewhere_is_named_and_nothing_is_touched() -> None:
+    host = FakeHost()
+    host.listening.append(Listener("tcp", "0.0.0.0", 8080, "the firewall chain ip nat DOCKER"))
+    before = host.snapshot()
+    with pytest.raises(Refused) as caught:
+        go(host, pinned("8080:80"))
+    assert caught.value.reasons == (
+        "port 8080/tcp of the host, which web is to be published on, is taken: the firewall chain ip nat DOCKER leads "
+        "0.0.0.0:8080 elsewhere; remove its rule, or choose another port or host_ip",
+    )
+    assert host.snapshot() == before
+
+
+LEGACY = """\
+-P PREROUTING ACCEPT
+-P OUTPUT ACCEPT
+-N PORTS
+-A PREROUTING -m addrtype --dst-type LOCAL -j PORTS
+-A OUTPUT -p tcp -m tcp --dport 8082 -j DNAT --to-destination 10.0.0.2:80
+-A PORTS -p tcp -m multiport --dports 8443,9000:9010 -j MANY
+-A MANY -p tcp -m tcp --dport 8443 -j DNAT --to-destination 10.0.0.2:443
+-A PORTS ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.0.2:80
+-A PORTS -d 192.0.2.1/32 -p udp -m udp --dport 53 -j REDIRECT --to-ports 5353
+-A PORTS -s 192.0.2.0/24 -p tcp -m tcp --dport 8081 -j DNAT --to-destination 10.0.0.2:80
+"""
+
+
+def test_of_the_iptables_of_old_what_is_certain_is_told() -> None:
+    chains = [Filter("ip", "nat", one, "nat", -100, "accept", LEGACY, legacy=True) for one in ("PREROUTING", "OUTPUT")]
+    wanted = {("tcp", port) for port in (8080, 8081, 8082, 8443, 9005)} | {("udp", 53), ("udp", 8080)}
+    who = "the firewall chain legacy ip nat"
+    found = [*led(chains, wanted, {"192.0.2.1"}, "eth0")]
+    assert found == [
+        Listener("tcp", "0.0.0.0", 8080, f"{who} PORTS"),
+        Listener("tcp", "0.0.0.0", 8443, f"{who} MANY"),
+        Listener("udp", "192.0.2.1", 53, f"{who} PORTS"),
+    ]
+    assert [one.port for one in led(chains, wanted, {"192.0.2.9"}, "eth0")] == [8080, 8443]
 
 
 def test_another_project_that_publishes_a_port_is_named() -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import json as standard
-import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,10 @@ from reconciler.resources import (
     Sysctl,
     state,
 )
+from tests.golden import compare
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
+golden = partial(compare, GOLDEN)
 SCHEMA = Path(__file__).parents[2] / "schemas" / "plan.schema.json"
 
 BRIDGE = Link("front", "bridge", "", "shop-front", mtu=1500, mac="02:00:00:00:00:01", ipv6=True)
@@ -249,14 +251,6 @@ CASES: dict[str, tuple[tuple[Resource, ...], tuple[Resource, ...]]] = {
     "leftover": (SHOP, (*SHOP, Link("?7", "veth", "", "ve123", peer=Peer("web", "eth9")))),
     "host-route": ((Route("", "10.9.0.0/16", type="blackhole"),), ()),
 }
-
-
-def golden(name: str, told: str) -> None:
-    """Compare with the golden file of that name, or write it."""
-    if os.environ.get("RENEW_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(told)
-    assert told == (GOLDEN / name).read_text()
 
 
 def position(*path: str) -> Position:

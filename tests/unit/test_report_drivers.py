@@ -42,11 +42,16 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str, ends: int = 0) -> 
 def test_all_are_listed_with_what_they_are_and_where_they_are_from(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = {line.split()[0]: line for line in told(capsys).splitlines()}
+    listed = told(capsys)
+    lines = {line.split()[0]: line for line in listed.splitlines() if not line.startswith(" ")}
     assert list(lines) == sorted([*drivers.built_in(), "hub", "segment"])
     assert lines["bridge"].endswith("the host is the gateway  (built-in)")
     assert lines["segment"].endswith("nobody else  (netapply-segment 1.0)")
     assert lines["hub"].endswith(f"nobody else  ({site}/hub)")
+    macvlan = listed.index("macvlan ")
+    assert listed[macvlan:].splitlines()[1] == f"{'':15}options: parent, host_access, mode, bc_queue_len"
+    assert listed[listed.index("none ") :].splitlines()[1].startswith("overlay ")  # it has none
+    assert max(map(len, (line for line in listed.splitlines() if line.startswith(" ")))) <= 100
 
 
 def test_one_that_can_not_be_used_is_listed_with_the_reason_and_hides_no_other(
@@ -54,7 +59,7 @@ def test_one_that_can_not_be_used_is_listed_with_the_reason_and_hides_no_other(
 ) -> None:
     package(site, "broken", "import nowhere_at_all")
     executable(site, "unsafe", "#!/bin/sh\n", mode=0o777)
-    lines = {line.split()[0]: line.split(None, 1)[1] for line in told(capsys).splitlines()}
+    lines = {line.split()[0]: line.split(None, 1)[1] for line in told(capsys).splitlines() if line[0] != " "}
     assert lines["broken"].startswith(
         "can't be used: driver broken (package netapply-broken 1.0): netapply_broken can't"
     )

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler import engine
 from reconciler.errors import ManifestError
+from reconciler.firewall.ports import published
 from reconciler.firewall.services import balancing, spreads, table
 from reconciler.host import marks
 from reconciler.host.fake import FakeHost
@@ -22,12 +23,16 @@ from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.networks import Backend, Publication, Service, ServicePort, Target, Topology
 from reconciler.pin import pin
+from reconciler.plan import Update
 from reconciler.report import json, text
 from reconciler.report.content import Content
+from reconciler.report.details import details
 from reconciler.report.entries import fold
+from reconciler.report.publishing import differing
 from reconciler.report.terminal import View
-from reconciler.report.words import details, title
+from reconciler.report.titles import title
 from reconciler.resources import NFT, Link, NftTable, State
+from reconciler.safety import is_disruptive
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "plan.schema.json"
 
@@ -187,10 +192,106 @@ def test_published_ports_lead_to_the_containers_that_serve() -> None:
 
 def test_who_answers_by_another_network_sees_the_hosts_address_instead_of_the_clients() -> None:
     topology = settled("api: {network: front, containers: ['web-*'], ports: ['8000:80']}")
-    assert [(one.family, one.masquerade) for one in topology.publications if one.owner == "api"] == [
-        (4, True),  # the default route of web-2 is by network back
-        (6, False),
+    assert [[target.masquerade for target in one.targets] for one in topology.publications if one.owner == "api"] == [
+        [False, True],  # the default route of web-2 is by network back
+        [False, False],
     ]
+
+
+LEFT = """
+project: shop
+networks: {front: {ipam: {config: [{subnet: 10.20.0.0/24}, {subnet: "fd00:20::/64"}]}}}
+containers:
+  a: {networks: {front: {ipv4_address: 10.20.0.11, ipv6_address: "fd00:20::11"}}}
+  b: {networks: {front: {ipv4_address: 10.20.0.12, ipv6_address: "fd00:20::12"}}}
+  c: {networks: {front: {ipv4_address: 10.20.0.13, ipv6_address: "fd00:20::13"}}}
+services: {api: {network: front, containers: [MEMBERS], vip: 10.20.0.200, ports: [PORTS]}}
+"""
+
+
+def left(members: str, ports: str = "'8080:80', '8080:80/udp', '132:80/sctp'") -> Manifest:
+    return load(["-"], {}, io.StringIO(LEFT.replace("MEMBERS", members).replace("PORTS", ports)))
+
+
+def leaving(host: FakeHost) -> dict[str, list[str]]:
+    """Return who keeps connections of published ports, by protocol and family."""
+    found = published(host.kernel.tables.get(("inet", "netapply-shop"), ""))
+    return {f"{one.protocol} ipv{one.family}": [end.address for end in one.leaving] for one in found if one.leaving}
+
+
+def test_who_leaves_a_published_service_and_runs_on_keeps_connections_but_flows_of_udp() -> None:
+    host = FakeHost()
+    engine.converge(left("a, b, c"), host)
+    assert leaving(host) == {}
+    as_before = dict(host.kernel.tables)
+    engine.converge(left("a"), host)
+    kept = {"ipv4": ["10.20.0.12", "10.20.0.13"], "ipv6": ["fd00:20::12", "fd00:20::13"]}
+    assert leaving(host) == {f"{protocol} {family}": kept[family] for protocol in ("tcp", "sctp") for family in kept}
+    assert not engine.plan(left("a"), host).plan
+    engine.converge(left("b"), host)
+    assert leaving(host)["tcp ipv4"] == ["10.20.0.11", "10.20.0.13"]
+    engine.converge(left("a, b, c"), host)
+    assert host.kernel.tables == as_before
+
+
+def test_who_leaves_and_is_gone_or_whose_port_is_taken_back_keeps_none() -> None:
+    host = FakeHost()
+    engine.converge(left("a, b, c"), host)
+    engine.converge(left("a"), host)
+    text = LEFT.replace("  c: {", "  other: {").replace("MEMBERS", "a").replace("PORTS", "'8080:80', '132:80/sctp'")
+    other = load(["-"], {}, io.StringIO(text.replace("10.20.0.13", "10.20.0.14").replace("::13", "::14")))
+    engine.converge(other, host, engine.Options(force=True))
+    assert leaving(host) == {
+        "sctp ipv4": ["10.20.0.12"], "sctp ipv6": ["fd00:20::12"],
+        "tcp ipv4": ["10.20.0.12"], "tcp ipv6": ["fd00:20::12"],
+    }  # fmt: skip
+    engine.converge(left("a", "'8081:80'"), host, engine.Options(force=True))
+    assert leaving(host) == {}
+
+
+def test_a_container_with_a_port_of_its_own_that_a_service_had_is_nobody_who_left() -> None:
+    host = FakeHost()
+    engine.converge(left("a, b, c", "'8080:80'"), host)
+    text = LEFT.partition("services:")[0].replace("  a: {", "  a: {ports: ['8080:80'], ")
+    engine.converge(load(["-"], {}, io.StringIO(text)), host, engine.Options(force=True))
+    assert leaving(host) == {}
+
+
+def test_that_somebody_leaves_a_published_service_cuts_nothing_and_is_told() -> None:
+    host = FakeHost()
+    engine.converge(left("a, b", "'8080:80'"), host)
+    plan = engine.plan(left("a", "'8080:80'"), host).plan
+    assert not any(is_disruptive(change) for change in plan.changes)
+    (change,) = (
+        one
+        for one in plan.changes
+        if isinstance(one, Update) and isinstance(one.after, NftTable) and not one.after.sandbox
+    )
+    assert list(differing(change)) == [
+        (
+            "change",
+            "port 8080/tcp of api → 10.20.0.11:80, 10.20.0.12:80, [fd00:20::11]:80, [fd00:20::12]:80, from now on "
+            "→ 10.20.0.11:80, [fd00:20::11]:80; what 10.20.0.12, [fd00:20::12] has goes on",
+        )
+    ]
+
+
+def test_affinity_of_a_published_port_is_told_in_words_and_as_json() -> None:
+    host = FakeHost()
+    engine.converge(left("a, b", "'8080:80'"), host)
+    text = LEFT.replace("MEMBERS], ", "a, b], affinity: client, ").replace("PORTS", "'8080:80'")
+    proposal = engine.plan(load(["-"], {}, io.StringIO(text)), host)
+    printed = loads(json.text(json.plan(Content("shop", proposal.plan))))
+    Draft202012Validator(loads(SCHEMA.read_text())).validate(printed)
+    assert sorted((one["action"], one["affinity"]) for one in printed["ports"]) == [
+        ("add", True), ("add", True), ("remove", False), ("remove", False)
+    ]  # fmt: skip
+    (change,) = (
+        one
+        for one in proposal.plan.changes
+        if isinstance(one, Update) and isinstance(one.after, NftTable) and not one.after.sandbox
+    )
+    assert [line.endswith("[fd00:20::12]:80, by the client's address") for _, line in differing(change)] == [True]
 
 
 def desired(*services: str) -> State:

@@ -164,8 +164,8 @@ def test_what_is_served_on_other_hosts_alone_is_published_by_the_link_to_them() 
     assert {one.path: one.sysctls for one in state.values() if isinstance(one, Link) and one.sysctls} == {
         "front#vtep": {ROUTE_LOCALNET: "1"}
     }
-    assert all(one.masquerade for one in topology(text=PORTS).publications)
-    assert not any(one.masquerade for one in topology("two", PORTS).publications)
+    assert all(to.masquerade for one in topology(text=PORTS).publications for to in one.targets)
+    assert not any(to.masquerade for one in topology("two", PORTS).publications for to in one.targets)
 
 
 def test_where_packets_go_as_they_are_who_comes_to_a_port_gets_an_address_that_is_let_in() -> None:

@@ -216,7 +216,7 @@ def complaints(front: str, more: str = "") -> list[str]:
     ("front", "more", "expected"),
     [
         ("driver_opts: {uplink: lo}", "", ["3:33: uplink can't be 'lo'"]),
-        ("driver_opts: {uplink: a/b}", "", ["3:33: uplink is 'a/b', not the name of a link"]),
+        ("driver_opts: {uplink: a/b}", "", ["3:33: uplink is 'a/b', not the name of a link, which is 1 to 15 bytes long, without spaces, /, : and ;"]),
         (
             "internal: true, driver_opts: {uplink: eth1}",
             "",

@@ -9,6 +9,7 @@ from reconciler.verdicts import ACCEPT, DROP, Packet, outcomes
 
 OUT = Packet(4, iif="front", protocol="tcp", port=80, source="10.20.0.10")
 BACK = Packet(4, oif="front", begins=False, protocol="tcp", target="10.20.0.10")
+ASKS = Packet(6, iif="front", oif="", protocol="icmpv6", local=True, discovery="135")
 YES, NO, MAYBE = {ACCEPT}, {DROP}, {ACCEPT, DROP}
 
 NFT = {
@@ -115,6 +116,54 @@ def test_a_rule_of_the_iptables_of_old_is_judged(rule: str, expected: tuple[set[
     text = f"-P FORWARD DROP\n-N more\n-N less\n-A FORWARD {rule}\n-A more -j ACCEPT\n-A less -j RETURN\n"
     one = Filter("ip", "filter", "FORWARD", "forward", 0, DROP, text, legacy=True)
     assert (set(outcomes(one, OUT)), set(outcomes(one, BACK))) == expected
+
+
+DISCOVERY = {
+    "icmpv6 type nd-neighbor-solicit accept": (YES, NO),
+    "icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept": (YES, YES),
+    "icmpv6 type != nd-neighbor-advert accept": (YES, NO),
+    "icmpv6 type nd-router-solicit-nd-redirect accept": (MAYBE, MAYBE),
+    "icmpv6 type @unheard accept": (MAYBE, MAYBE),
+    "icmpv6 type echo-request accept": (NO, NO),
+    "ip6 hoplimit 255 icmpv6 type { 135, 136 } accept": (YES, YES),
+    "ip6 hoplimit != 255 accept": (NO, NO),
+    "icmpv6 code no-route accept": (MAYBE, MAYBE),
+    "meta l4proto ipv6-icmp accept": (YES, YES),
+    "meta l4proto { icmp, ipv6-icmp } accept": (YES, YES),
+    "meta l4proto icmp accept": (NO, NO),
+    "icmp type echo-request accept": (NO, NO),
+    "ct state untracked accept": (YES, YES),
+    "ct state established,related,new accept": (NO, NO),
+    "ct state vmap { invalid : drop, untracked : accept }": (YES, YES),
+    "ct state vmap { invalid : drop, established : accept }": (NO, NO),
+    "fib daddr type multicast accept": (MAYBE, MAYBE),
+    'iifname "front" accept': (YES, YES),
+    'oifname "front" accept': (NO, NO),
+    "ip6 daddr fe80::/10 accept": (MAYBE, MAYBE),
+    "tcp dport 22 accept": (NO, NO),
+}
+
+
+@pytest.mark.parametrize(("rule", "expected"), DISCOVERY.items(), ids=DISCOVERY.keys())
+def test_what_has_neighbours_find_each_other_is_judged(rule: str, expected: tuple[set[str], set[str]]) -> None:
+    one = Filter("inet", "fw", "pass", "input", 0, DROP, TABLE % rule)
+    assert (set(outcomes(one, ASKS)), set(outcomes(one, ASKS._replace(discovery="136")))) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-eq 255 -j ACCEPT", YES),
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 136 -j ACCEPT", NO),
+        ("-p ipv6-icmp -j ACCEPT", YES),
+        ("-m conntrack --ctstate UNTRACKED -j ACCEPT", YES),
+        ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", NO),
+        ("-p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-lt 255 -j ACCEPT", MAYBE),
+    ],
+)
+def test_the_iptables_of_old_has_its_own_words_for_that(rule: str, expected: set[str]) -> None:
+    one = Filter("ip6", "filter", "INPUT", "input", 0, DROP, f"-P INPUT DROP\n-A INPUT {rule}\n", legacy=True)
+    assert set(outcomes(one, ASKS)) == expected
 
 
 def test_what_no_rule_speaks_of_is_up_to_the_policy() -> None:

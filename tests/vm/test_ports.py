@@ -8,7 +8,7 @@ import pytest
 
 from tests.isolation import inside
 from tests.kernel.test_host_access import HOST, HOST6, LAN
-from tests.kernel.test_ports import GATEWAYS, both, own, shop, theirs
+from tests.kernel.test_ports import GATEWAYS, both, shop
 from tests.machine import Machine
 
 
@@ -16,8 +16,8 @@ from tests.machine import Machine
 def test_a_port_is_reached_from_outside_the_host_and_the_container_itself(host: Machine, family: int) -> None:
     outside = host.outside()
     host.netapply("-", stdin=shop())
-    assert both(host, "outside", "web", own(outside, family)) == theirs(outside, family)
-    assert both(host, "web", "web", own(outside, family)) == GATEWAYS[family]
+    assert both(host, "outside", "web", outside.host_address(family)) == outside.address(family)
+    assert both(host, "web", "web", outside.host_address(family)) == GATEWAYS[family]
     if family == 4:
         assert both(host, "", "web", "127.0.0.1") == GATEWAYS[4]
     assert "nothing to do" in host.netapply("-", stdin=shop()).stdout

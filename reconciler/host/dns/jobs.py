@@ -56,6 +56,7 @@ def _write(names: DnsHosts, inventory: Inventory, trap: Trap, new: bool) -> None
     for conf, pids in readers.items():
         trap(f"have the names of {names.network} read")
         processes.reload(conf, pids)
+    processes.until_reloaded(pid for pids in readers.values() for pid in pids)
     if os.path.exists(unread):
         trap(f"note that the names of {names.network} are read")
         os.unlink(unread)

@@ -3,23 +3,26 @@
 What was in it is kept in the file itself, as comments, so that nothing can be lost by which it would be put back. Only
 a regular file counts that is mounted over /etc/resolv.conf in a mount namespace of the container's own, from a folder
 that bears a container's ID: that is the runtime's, for this container alone. No container can have us write to another
-file by a symbolic link, and what a user has mounted there stays the user's.
+file by a symbolic link, and what a user has mounted there stays the user's. Where there is no file at all, one is made
+(`made`).
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from ...errors import OperationFailed
-from ...resources import HALF_MADE, ResolvConf
+from ...resources import HALF_MADE, DnsServer, ResolvConf
+from .. import Unwritten
+from ..facts import RESOLV_CONF, nameservers
 from ..looking import Look
 from ..namespaces import Place, Trap
 from ..observing import Inventory, View
+from . import made
+from .made import mount_of, mounts
 from .resolvconf import first_line, marked
 
 _KEPT = "#< "
@@ -57,7 +60,7 @@ def opened(pid: int) -> Iterator[int | None]:
                 folder = within("etc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
                 found = within("resolv.conf", os.O_PATH | os.O_NOFOLLOW)  # to open a device would be to use it
                 is_file = stat.S_ISREG(os.fstat(found).st_mode)
-                if is_file and _mount(found) != _mount(folder) and _is_a_runtimes(pid, _mount(found)):
+                if is_file and mount_of(found) != mount_of(folder) and _is_a_runtimes(pid, mount_of(found)):
                     file = within(f"/proc/thread-self/fd/{found}", os.O_RDWR)
         yield file
     finally:
@@ -65,17 +68,16 @@ def opened(pid: int) -> Iterator[int | None]:
             os.close(descriptor)
 
 
-def _mount(descriptor: int) -> str:
-    """Return the number of the mount that a file was opened on (proc(5), fdinfo)."""
-    with open(f"/proc/thread-self/fdinfo/{descriptor}", encoding="ascii") as file:
-        return next(line.split()[1] for line in file if line.startswith("mnt_id"))
-
-
 def _is_a_runtimes(pid: int, mount: str) -> bool:
-    """Whether what is mounted there is a runtime's file (proc(5), mountinfo: the number first, the path fourth)."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
-        paths = [words[3] for line in file if (words := line.split())[0] == mount]
+    """Whether what is mounted there is a runtime's file."""
+    paths = [words[3] for words in mounts(pid) if words[0] == mount]
     return any(_RUNTIMES.search(path) and path.endswith("/resolv.conf") for path in paths)
+
+
+def _is_podmans(pid: int, file: int) -> bool:
+    """Whether Podman keeps the file."""
+    mount = mount_of(file)
+    return any(words[3].endswith("/userdata/resolv.conf") for words in mounts(pid) if words[0] == mount)
 
 
 def read(descriptor: int) -> str:
@@ -90,9 +92,9 @@ def seen(view: View) -> Iterator[ResolvConf]:
     """
     left: list[tuple[str, int, tuple[str, ...]]] = []
     names: set[str] = set()
-    for look, pid in _with_processes(view):
+    for look, pid in (*_with_processes(view), *_others_in(view)):
         with opened(pid) as file:
-            lines = read(file).splitlines() if file is not None else []
+            lines = (read(file) if file is not None else made.seen(pid)).splitlines()
         project, container, host = marked(lines[0] if lines else "")
         if (project, host) != (view.scope.project, view.looks.host.cookie):
             continue
@@ -109,19 +111,84 @@ def seen(view: View) -> Iterator[ResolvConf]:
         yield ResolvConf(name, f"pid:{pid}", own)
 
 
-def whose(view: View) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the containers whose file can be written, which are those that have one and no resolver of Docker's, and
-    those that have one of Docker's. Ours is at the same address."""
+def whose(view: View) -> tuple[frozenset[str], dict[str, Unwritten]]:
+    """Return the containers whose file can be written, and why those of the others can't."""
     able: set[str] = set()
-    dockers: set[str] = set()
+    unwritten: dict[str, Unwritten] = {}
+    places: dict[tuple[int, int], list[str]] = {}
     for look, pid in _with_processes(view):
-        if look.containers:
-            with opened(pid) as file:
-                if file is not None and _OWN_RESOLVER in _original(read(file)):
-                    dockers.update(look.containers)
-                elif file is not None and len(look.containers) == 1:
-                    able.update(look.containers)
-    return frozenset(able), frozenset(dockers)
+        if not look.containers:
+            continue
+        with opened(pid) as file:
+            why = _refusal(look, pid, file)
+            etc = made.place(pid) if file is None and not why else None
+        if why:
+            unwritten.update(dict.fromkeys(look.containers, why))
+            continue
+        able.update(look.containers)
+        if etc is not None:
+            places.setdefault(etc, []).append(look.containers[0])
+    for some in places.values():
+        if len(some) > 1:  # one file for two namespaces can't say both
+            able.difference_update(some)
+            unwritten.update(dict.fromkeys(some, Unwritten("shared")))
+    return frozenset(able), unwritten
+
+
+def _refusal(look: Look, pid: int, file: int | None) -> Unwritten | None:
+    """Return why a container's file is not to be written: above all that its engine has a resolver of its own, whose
+    names would be lost. Docker's is at the address of ours, too."""
+    content = "\n".join(_original(read(file))) if file is not None else _readable(pid)
+    servers = tuple(
+        words[1] for line in (content or "").splitlines() if (words := line.split())[:1] == ["nameserver"] and words[1:]
+    )
+    if file is not None and content and _OWN_RESOLVER in content.splitlines():
+        return Unwritten("docker", (*servers, *_asked_by_dockers(content)))
+    if file is not None and content and (own := _podmans(content, servers)) and _is_podmans(pid, file):
+        return Unwritten("podman", own)
+    if len(look.containers) > 1:
+        return Unwritten("shared", servers)
+    if file is not None or made.can_be(pid):
+        return None
+    return Unwritten("none" if content is None else "theirs", servers)
+
+
+def _readable(pid: int) -> str | None:
+    """Return what the resolv.conf says that a container sees, whosever it is, None where there is none."""
+    with made.reached(pid) as both:
+        return made.text(both[1], mounted=True) if both else None
+
+
+def _asked_by_dockers(content: str) -> list[str]:
+    """Return whom Docker's resolver asks, as far as newer ones tell."""
+    return re.findall(r"[0-9a-f.:]+", "".join(re.findall(r"(?m)^# ExtServers: \[(.*)\]", content)))
+
+
+def _podmans(content: str, servers: Sequence[str]) -> tuple[str, ...]:
+    """Return where Podman's own resolver is: at the host's address on one of Podman's networks, which the host itself
+    does not ask. Their domain tells it, too, where that address is in a namespace of a user's."""
+    from .within import SYSTEMD_RESOLVED
+
+    own = tuple(filter(_is_the_hosts, servers))
+    if own:
+        asked = {*nameservers(RESOLV_CONF), *nameservers(SYSTEMD_RESOLVED)}
+        own = tuple(one for one in own if one not in asked)
+    return own or (tuple(servers[:1]) if re.search(r"(?m)^search .*\bdns\.podman\b", content) else ())
+
+
+def _is_the_hosts(address: str) -> bool:
+    """Whether an address is one of the host's, loopback ones aside: whoever sends to it from here has it, too."""
+    import socket
+    from ipaddress import ip_address
+
+    with suppress(ValueError, OSError):
+        one = ip_address(address)
+        family = socket.AF_INET6 if one.version == 6 else socket.AF_INET
+        if not (one.is_loopback or one.is_unspecified):
+            with socket.socket(family, socket.SOCK_DGRAM) as sending:
+                sending.connect((address, DnsServer.OWN_PORT))  # sends nothing
+                return bool(sending.getsockname()[0] == str(one))
+    return False
 
 
 def _with_processes(view: View) -> Iterator[tuple[Look, int]]:
@@ -130,11 +197,32 @@ def _with_processes(view: View) -> Iterator[tuple[Look, int]]:
             yield look, pid
 
 
+def _others_in(view: View) -> Iterator[tuple[Look, int]]:
+    """Yield, of namespaces that the manifest has no container in any more, a process of each other container in there:
+    that by which it was found may be another's of the same pod."""
+    left = {_inode(pid, "net"): look for look, pid in _with_processes(view) if not look.containers}
+    passed = {0, *(_inode(pid, "mnt") for look, pid in _with_processes(view) if not look.containers)}
+    for entry in os.listdir("/proc") if left else ():
+        look = left.get(_inode(int(entry), "net")) if entry.isdigit() else None
+        if look and (mounted_in := _inode(int(entry), "mnt")) not in passed:
+            passed.add(mounted_in)
+            yield look, int(entry)
+
+
+def _inode(pid: int, kind: str) -> int:
+    """Return what tells a process's namespace from others of its kind, 0 where it has ended."""
+    with suppress(OSError):
+        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    return 0
+
+
 def write(one: ResolvConf, inventory: Inventory, trap: Trap) -> None:
-    """Write what it should be, and below it what it was. Raises OperationFailed where there is no such file."""
-    with opened(_process(one, inventory)) as file:
+    """Write what it should be, and below it what it was, or make a file. Raises OSError, OperationFailed."""
+    pid = _process(one, inventory)
+    with opened(pid) as file:
         if file is None:
-            raise OperationFailed(f"container {one.sandbox} has no resolv.conf of its own (ENOENT)", errno.ENOENT)
+            made.write(pid, one.sandbox, [first_line(inventory, one.sandbox), *one.lines], trap)
+            return
         kept = [f"{_KEPT}{line}" for line in _original(read(file))]
         first = first_line(inventory, one.sandbox)
         trap(f"write the resolv.conf of {one.sandbox}")
@@ -143,10 +231,14 @@ def write(one: ResolvConf, inventory: Inventory, trap: Trap) -> None:
 
 def remove(one: ResolvConf, inventory: Inventory, trap: Trap) -> None:
     """Put back what was there. Where the container is gone, or its runtime has written the file anew, that is done."""
-    with opened(_process(one, inventory)) as file:
-        text = read(file) if file is not None else ""
+    pid = _process(one, inventory)
+    with opened(pid) as file:
+        if file is None:
+            made.remove(pid, one.sandbox, (inventory.project, inventory.host), trap)
+            return
+        text = read(file)
         project, _, host = marked(text.partition("\n")[0])
-        if file is not None and (project, host) == (inventory.project, inventory.host):
+        if (project, host) == (inventory.project, inventory.host):
             trap(f"restore the resolv.conf of {one.sandbox}")
             _replace(file, _original(text))
 

@@ -68,6 +68,8 @@ def servers(view: View, *, inside: bool) -> Iterator[DnsServer]:
             trouble = "it does not run"
         elif len(pids) > 1:
             trouble = f"it runs {len(pids)} times"
+        elif processes.is_stopped(pids[0]):
+            trouble = "somebody has stopped it, so that it answers nobody"
         elif configuration.text(server, host, project) != content:
             trouble = "somebody has edited its file"
         elif inside and not (look := looks.get(_inode(f"/proc/{pids[0]}/ns/net"))):

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
@@ -28,6 +29,7 @@ _ENDED_WITHIN = 2.0
 """Seconds; then it is killed."""
 
 _KILLED_WITHIN = 10.0
+_NOTICED_WITHIN = 5.0
 
 
 def program() -> str:
@@ -73,6 +75,15 @@ def _namespace(process: str, kind: str) -> str:
     with suppress(OSError):
         return os.readlink(f"/proc/{process}/ns/{kind}")
     return ""
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal (proc(5), /proc/PID/stat: the state is third)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(512).rpartition(b") ")[2][:1] == b"T"
+    except OSError:
+        return False
 
 
 def start(conf: str) -> None:
@@ -130,6 +141,7 @@ def stop(conf: str, pids: Iterable[int], before: Callable[[int], None]) -> None:
         for number, seconds in ((signal.SIGTERM, _ENDED_WITHIN), (signal.SIGKILL, _KILLED_WITHIN)):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
+                signal.pidfd_send_signal(descriptor, signal.SIGCONT)  # one that is stopped takes no other
             if waiting.poll(seconds * 1000):
                 break
         else:
@@ -137,10 +149,30 @@ def stop(conf: str, pids: Iterable[int], before: Callable[[int], None]) -> None:
 
 
 def reload(conf: str, pids: Iterable[int]) -> None:
-    """Have those of the processes that were started with a file read their names again."""
+    """Have those of the processes that were started with a file read their names again; see `until_reloaded`."""
     for _, descriptor in _held(conf, pids):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGHUP)
+
+
+def until_reloaded(pids: Iterable[int]) -> None:
+    """Return once all have taken notice: who asks then gets the new names, who asks before may get the old ones.
+
+    One that does not get to run is waited for as long as all together.
+    """
+    until = time.monotonic() + _NOTICED_WITHIN
+    for pid in pids:
+        while _is_pending(pid, signal.SIGHUP) and time.monotonic() < until:
+            time.sleep(0.0005)
+
+
+def _is_pending(pid: int, number: int) -> bool:
+    """Whether a process has yet to take a signal (proc(5), status); one that is stopped answers nobody before that."""
+    with suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        status = file.read(8192)
+        found = re.search(rb"^ShdPnd:\t([0-9a-f]+)$", status, re.MULTILINE)
+        return found is not None and bool(int(found[1], 16) >> number - 1 & 1) and b"\nState:\tT" not in status
+    return False
 
 
 def _held(conf: str, pids: Iterable[int]) -> Iterator[tuple[int, int]]:
