@@ -23,7 +23,8 @@ ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 
 
 class Flow:
-    """Echo requests from a namespace to an address. `sent` and `lost` count packets once the flow has ended.
+    """Echo requests from a namespace to an address. `sent` and `lost` count packets once the flow has ended; `refused`
+    are the errors with which some could not be sent, which are lost, too.
 
     Raises AssertionError if the address does not answer within three seconds at the beginning.
     """
@@ -32,6 +33,7 @@ class Flow:
         self.address = address
         self.sent = 0
         self.answered: set[int] = set()
+        self.refused: list[str] = []
         self._family = socket.AF_INET6 if ":" in address else socket.AF_INET
         protocol = socket.IPPROTO_ICMPV6 if ":" in address else socket.IPPROTO_ICMP
         with inside(netns):
@@ -84,8 +86,8 @@ class Flow:
         self.sent += 1
         try:
             self._socket.sendto(packet, socket.MSG_DONTWAIT, (self.address, 0))
-        except OSError:
-            return  # sent counts it: that it could not leave is a loss
+        except OSError as failure:  # sent counts it: that it could not leave is a loss
+            self.refused.append(str(failure))
 
     def _receive(self, timeout: float) -> None:
         """Take the answers that come within so many seconds."""

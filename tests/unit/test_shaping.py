@@ -158,6 +158,26 @@ def test_a_redirection_is_what_pyroute2_decodes() -> None:
     assert shaping.filter_row(shaping.redirection(7, 9).body) == shaping.FilterRow(True, 9)
 
 
+@pytest.mark.parametrize(
+    ("body", "index", "handle", "parent", "info", "kind"),
+    [
+        (shaping.delete_queue(7).body, 7, shaping.HANDLE, 0xFFFFFFFF, 0, None),
+        (shaping.new_ingress(7).body, 7, 0xFFFF0000, 0xFFFFFFF1, 0, "ingress"),
+        (shaping.get_ingress(7).body, 7, 0, 0xFFFFFFF1, 0, None),
+        (shaping.delete_ingress(7).body, 7, 0xFFFF0000, 0xFFFFFFF1, 0, None),
+        (shaping.delete_redirection(7).body, 7, 0, 0xFFFFFFF2, shaping.PRIORITY << 16 | 0x0300, None),
+        (shaping.all_queues(), 0, 0, 0, 0, None),
+        (shaping.filters(7), 7, 0, 0xFFFFFFF2, 0, None),
+    ],
+)
+def test_requests_are_what_pyroute2_decodes(
+    body: bytes, index: int, handle: int, parent: int, info: int, kind: str | None
+) -> None:
+    found = decoded(body)
+    fields = tuple(found[name] for name in ("index", "handle", "parent", "info"))
+    assert (*fields, found.get_attr("TCA_KIND")) == (index, handle, parent, info, kind)
+
+
 def test_a_queue_with_another_handle_is_somebody_elses() -> None:
     body = bytearray(shaping.queue(7, 8_000_000, 20_000, 150_000).body)
     body[8:12] = struct.pack("=I", 1 << 16)

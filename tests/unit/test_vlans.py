@@ -43,6 +43,13 @@ def plain(message: Message) -> dict[str, Any]:
     return {**found, "attrs": [*[pair for pair in found["attrs"] if not isinstance(pair[1], dict)], *kept]}
 
 
+def test_all_ports_are_asked_for_with_their_vlans_in_runs() -> None:
+    body = codec.all_ports()
+    found = ifinfmsg(struct.pack("=IHHII", 16 + len(body), rtnetlink.GETLINK, netlink.REQUEST, 1, 0) + body)
+    found.decode()
+    assert (found["family"], found["index"], found.get_attr("IFLA_EXT_MASK")) == (7, 0, 4)
+
+
 def test_a_port_is_put_into_vlans_by_number_and_by_range() -> None:
     message = codec.set_vlans(7, [Run(5, 5, True, True), Run(10, 20), Run(30, 31, False, True)], bridge=False)
     assert message.type == rtnetlink.SETLINK
