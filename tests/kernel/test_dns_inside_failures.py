@@ -149,6 +149,7 @@ def test_killed_at_whichever_operation_of_destroying_the_next_run_ends_all(lan: 
         assert of_names() == {"all": 0}, f"killed before it would {words[at]}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("act", [raising(errno.EBUSY), kill], ids=["fails", "killed"])
 @pytest.mark.parametrize("again", [True, False], ids=["starts again", "has ended"])
 def test_of_a_container_that_has_ended_no_process_is_left_whatever_happens(

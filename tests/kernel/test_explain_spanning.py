@@ -8,6 +8,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,7 @@ def spanning(draw: st.DrawFn) -> Document:
     }
 
 
+@pytest.mark.thorough
 @settings(
     max_examples=10,
     phases=(Phase.explicit, Phase.generate),
