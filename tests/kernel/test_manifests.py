@@ -485,6 +485,7 @@ def bridge_vlans(host: Machine) -> None:
     host.run("ip addr add 10.53.0.29/24 dev v20", netns="router")
     reach(host, ("red-1", "10.53.0.12"), ("blue", "10.53.0.29"))
     unreached(host, ("red-1", "10.53.0.21"), ("red-1", "10.53.0.29"), ("red-1", "10.53.0.1"))
+    host.run("ip link delete v20", netns="router")  # netapply would not take it along
     host.netapply(ROOT / "bridge-vlans.yaml")  # the router's address is put back
 
 
