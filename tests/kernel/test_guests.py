@@ -93,6 +93,25 @@ def test_what_others_gave_to_a_bridge_is_named_before_the_bridge_goes(
     assert host.names() == []
 
 
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (("10.20.0.0/24", "10.21.0.0/24"), "would go with its last IPv4 address"),
+        (("front: {ipam", "front: {driver_opts: {name: br7}, ipam"), "would go when it is taken down"),
+    ],
+)
+def test_a_route_that_an_edit_would_take_along_is_named(host: Machine, edit: tuple[str, str], why: str) -> None:
+    host.netapply("-", stdin=TWO)
+    host.run("ip route add 198.51.100.0/24 via 10.20.0.9")
+    before = host.snapshot()
+    said = host.netapply("-", stdin=TWO.replace(*edit), code=3).stderr
+    assert f"route 198.51.100.0/24 of others is on shop-front, and {why}; remove that first" in said
+    assert host.snapshot() == before
+    host.run("ip route del 198.51.100.0/24")
+    host.netapply("-", stdin=TWO.replace(*edit))
+    assert "nothing to do" in host.netapply("-", stdin=TWO.replace(*edit)).stdout
+
+
 def test_what_a_namespace_of_somebody_else_has_in_it_is_not_asked_about(host: Machine) -> None:
     host.netns("theirs")
     host.run("ip link add tunnel type veth peer name far netns theirs")

@@ -4,7 +4,7 @@ A new option of a manifest or a field of a resource joins it here, and all prope
 """
 
 from .documents import Document, documents, manifest, pairs, pinned, unprotected
-from .hosts import CONTAINERS, NETWORKS, PARENTS, Foreign, canaries, foreign, new_host, nft_table
+from .hosts import CONTAINERS, NETWORKS, PARENTS, Foreign, Guests, canaries, foreign, guests, new_host, nft_table
 from .states import state_pairs, states
 
 __all__ = [
@@ -13,9 +13,11 @@ __all__ = [
     "PARENTS",
     "Document",
     "Foreign",
+    "Guests",
     "canaries",
     "documents",
     "foreign",
+    "guests",
     "manifest",
     "new_host",
     "nft_table",

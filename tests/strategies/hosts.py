@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.host.fake import FakeHost
 from reconciler.host.fake_links import Device, Hop
-from reconciler.resources import ROUTE_PROTOCOL, NftTable
+from reconciler.resources import ROUTE_PROTOCOL, NftTable, Option
 
 from . import overlays
 
@@ -95,6 +95,52 @@ class Foreign:
             kernel.tables[other.family, other.name] = other.text
             link = kernel.add_link(kernel.host, "other-net", "bridge", group=0x6E6170)
             kernel.set_alias(link, "netapply:other/net")
+
+
+@st.composite
+def guests(draw: st.DrawFn) -> Guests:
+    """What others put into the project's namespaces and on its links; numbers choose among those that there are."""
+    some = st.frozensets(st.integers(0, 3), max_size=2)
+    return Guests(draw(some), draw(some), draw(some), draw(some))
+
+
+@dataclass(frozen=True)
+class Guests:
+    """Foreign links in the project's namespaces and upon its endpoints; addresses and routes on its bridges."""
+
+    inside: frozenset[int] = frozenset()
+    upon: frozenset[int] = frozenset()
+    addresses: frozenset[int] = frozenset()
+    routes: frozenset[int] = frozenset()
+
+    def put(self, host: FakeHost) -> Callable[[], list[str]]:
+        """Put them there, and return what tells which of them are no more."""
+        kernel = host.kernel
+        made = [one for one in kernel.spaces() if one is not kernel.host and _is_ours(one.devices["lo"])]
+        links: list[Device] = []
+        for place, space in enumerate(made):
+            if place in self.inside:
+                links.append(kernel.add_link(space, "theirs", "bridge"))
+            own = (one for one in space.devices.values() if one.kind != "loopback")
+            ends = [one for one in own if _is_ours(one) or _is_ours(one.peer)]
+            if place in self.upon and ends:
+                options: dict[str, Option] = {"id": 7, "protocol": "802.1q"}
+                links.append(kernel.add_link(space, "theirs.7", "vlan", parent=ends[0], options=options))
+        bridges = [one for one in kernel.host.devices.values() if one.kind == "bridge" and _is_ours(one)]
+        given = [one for place, one in enumerate(bridges) if place in self.addresses and one.up]
+        for one in given:
+            kernel.add_address(one, "203.0.113.77/32")
+        led = {f"198.51.{place}.0/24": one for place, one in enumerate(bridges) if place in self.routes and one.up}
+        for destination, one in led.items():
+            kernel.add_route(kernel.host, Hop(destination, 0, None, one))
+
+        def lost() -> list[str]:
+            there = {id(one) for space in kernel.spaces() for one in space.devices.values()}
+            gone = [one.name for one in links if id(one) not in there]
+            gone += [one.name for one in given if id(one) not in there or "203.0.113.77/32" not in one.addresses]
+            return gone + [destination for destination in led if (destination, 0) not in kernel.host.routes]
+
+        return lost
 
 
 def canaries(host: FakeHost) -> Mapping[str, object]:
