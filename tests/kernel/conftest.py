@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts import bridge_nf, canary, host, new_host, only_for_root, pytest_runtest_setup
+from tests.machine import Machine, Outside
 
 __all__ = ["bridge_nf", "canary", "host", "new_host", "pytest_runtest_setup"]
 
@@ -18,3 +19,19 @@ LONG = ("test_killed.py", "test_rollback.py", "test_plugins_rollback.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     only_for_root(HERE, items)
     items.sort(key=lambda item: item.path.name not in LONG)  # else one worker is still busy with one when all is done
+
+
+@pytest.fixture
+def outside(host: Machine) -> Outside:
+    """What plays the outside of the host."""
+    return host.outside()
+
+
+@pytest.fixture
+def manifest(request: pytest.FixtureRequest, host: Machine, outside: Outside, tmp_path: Path) -> Path:
+    """The module's MANIFEST in a file, applied on a host that has an outside."""
+    path = tmp_path / "shop.yaml"
+    path.write_text(request.module.MANIFEST)
+    host.netapply(path)
+    host.bridge_nf(False)
+    return path

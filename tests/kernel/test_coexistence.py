@@ -60,11 +60,6 @@ def rules(host: Machine, backend: str = "nft") -> str:
     return "".join(host.run(f"{one}-{backend} -S").stdout for one in ("iptables", "ip6tables"))
 
 
-@pytest.fixture
-def outside(host: Machine) -> Outside:
-    return host.outside()
-
-
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "shop.yaml"
     path.write_text(text)

@@ -22,20 +22,6 @@ containers:
 """
 
 
-@pytest.fixture
-def outside(host: Machine) -> Outside:
-    return host.outside()
-
-
-@pytest.fixture
-def manifest(host: Machine, outside: Outside, tmp_path: Path) -> Path:
-    path = tmp_path / "shop.yaml"
-    path.write_text(MANIFEST)
-    host.netapply(path)
-    host.bridge_nf(False)
-    return path
-
-
 def table(family: str, head: str, *rules: str) -> str:
     lines = [f"add table {family} fw", f"add chain {family} fw own {{ type filter hook {head}; }}"]
     return f"nft '{'; '.join([*lines, *(f'add rule {family} fw own {rule}' for rule in rules)])}'"

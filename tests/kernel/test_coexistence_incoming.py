@@ -21,20 +21,6 @@ containers:
 """
 
 
-@pytest.fixture
-def outside(host: Machine) -> Outside:
-    return host.outside()
-
-
-@pytest.fixture
-def manifest(host: Machine, outside: Outside, tmp_path: Path) -> Path:
-    path = tmp_path / "shop.yaml"
-    path.write_text(MANIFEST)
-    host.netapply(path)
-    host.bridge_nf(False)
-    return path
-
-
 def reached(host: Machine, outside: Outside, families: tuple[int, ...] = (4, 6)) -> set[bool]:
     """Return whether the published ports are reached from outside, by both protocols."""
     found = set()

@@ -21,19 +21,10 @@ containers:
 
 
 @pytest.fixture
-def outside(host: Machine) -> Outside:
-    return host.outside()
-
-
-@pytest.fixture
-def manifest(host: Machine, outside: Outside, tmp_path: Path) -> Path:
+def manifest(host: Machine, manifest: Path) -> Path:
     """A manifest that was applied, on a host that is well."""
-    path = tmp_path / "shop.yaml"
-    path.write_text(MANIFEST)
-    host.netapply(path)
-    host.bridge_nf(False)
     assert troubles(host) == []
-    return path
+    return manifest
 
 
 def findings(host: Machine, *arguments: str | Path, code: int | None = 0) -> list[dict[str, Any]]:

@@ -191,6 +191,7 @@ def _verify(machine: Machine, commands: Sequence[str], bridge_nf: bool) -> set[s
     return {way.verdict for way in (*by_tcp.values(), *by_udp.values())}
 
 
+@pytest.mark.thorough
 @settings(max_examples=12, phases=(Phase.explicit, Phase.generate))
 @given(commands=st.one_of(by_nft(), by_iptables()), bridge_nf=st.booleans())
 def test_its_verdicts_are_what_connections_meet(commands: list[str], bridge_nf: bool, new_host: NewHost) -> None:

@@ -51,6 +51,7 @@ def effects(before: dict[Key, object], after: dict[Key, object]) -> list[str]:
     return wire.seen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("before", "after"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])
 def test_killed_before_any_effect_the_next_run_converges(before: dict[Key, object], after: dict[Key, object]) -> None:
     make_uplink()
@@ -71,6 +72,7 @@ def test_killed_before_any_effect_the_next_run_converges(before: dict[Key, objec
             assert len(ip("-o link show").splitlines()) == 3  # lo, uplink, far
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("before", "after"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])
 def test_an_effect_that_fails_is_told_and_the_way_back_is_open(
     before: dict[Key, object], after: dict[Key, object]
