@@ -37,6 +37,8 @@ SEES = {
     "host": {"errors", "networks", "plan", "resources"},
     "allocation.ipam": {"naming"},
     "safety": {"contested", "errors", "host", "allocation.parents", "plan", "resources", "lowering.uplinks"},
+    "guests": {"host", "plan", "resources"},
+    "ours": {"resources"},
     "contested": {"firewall.ports", "host", "networks", "plan", "resources"},
     "lowering.uplinks": {"host", "plan", "resources"},
     "lowering.outside": {"manifest.model", "networks", "resources"},
