@@ -23,7 +23,7 @@ def main() -> NoReturn:
     try:
         _open_streams()
         _heed_termination()
-        from .cli import run
+        from .shortcut import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # so early, or so late, that nobody else minds

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from .coexistence import FAMILIES, is_strict, port_names, why
 from .host import ASIDE, Filter
 from .incoming import Incoming, Published, alike
+from .values import dataclass
 from .verdicts import DROP, Packet, outcomes
 
 _DSTNAT = -100

@@ -5,15 +5,15 @@ Everything that takes time to import is imported by the command that needs it.
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import exits
+from . import commands, exits
+from .commands import Wanted
 from .errors import NetapplyError
-from .exits import DIFFERENCES, OK, REFUSED, USAGE_ERROR
+from .exits import DIFFERENCES, OK, USAGE, Usage
 from .options import (
     DEFAULT_FILE,
     Check,
@@ -41,22 +41,16 @@ from .options import (
     Write,
     WriteKey,
 )
-from .output import Page, page_of, put, replace_files, write
+from .output import page_of, put, replace_files, write
 from .report.terminal import view_of
 
 if TYPE_CHECKING:
     from .drivers import Driver
-    from .engine import Progress, Proposal, Report
-    from .host import Host
     from .manifest.model import Manifest
 
 
-def host_factory() -> "Host":
-    """Return the host to act on; tests put another in its place."""
-    from .api import this_host
-
-    return this_host()
-
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+"""Click's UsageError: of which click, an own one or that within typer, depends on typer's version."""
 
 app = typer.Typer(
     name="netapply",
@@ -86,7 +80,24 @@ def _main(
 
 def run(args: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    return exits.run(app, args)
+    return exits.run(lambda: _invoke(list(args)), args)
+
+
+def _invoke(args: list[str]) -> int:
+    command = typer.main.get_command(app)
+    if "_NETAPPLY_COMPLETE" in os.environ:
+        command.main(args, prog_name="netapply")  # answers the shell and exits
+    try:
+        with command.make_context("netapply", args) as ctx:
+            if not args:
+                write(sys.stderr, command.get_help(ctx) + "\n")
+                return USAGE
+            return int(command.invoke(ctx) or OK)
+    except typer.Exit as done:
+        return done.exit_code
+    except USAGE_ERROR as wrong:
+        place = getattr(wrong, "ctx", None)
+        raise Usage(wrong.format_message(), place.command_path if place else "netapply") from wrong
 
 
 @app.command()
@@ -106,15 +117,8 @@ def apply(
     debug: Debug = False,
 ) -> int:
     """Make the host what the manifest says, or leave it as it was. The default command."""
-    from . import api
-    from .engine import Options
-
-    page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
-    manifest, options = api.load(*files), Options(prune, force, strict, lock_timeout, here)
-    if check:
-        proposal = api.plan(manifest, host_factory(), options)
-        return _tell(page, proposal, manifest, detailed_exitcode, checked=True)
-    return _carry_out(page, lambda progress: api.apply(manifest, host_factory(), options, progress), manifest)
+    asked = (detailed_exitcode, output is Format.JSON, verbose, quiet, no_color, lock_timeout)
+    return commands.apply(Wanted(tuple(files), check, prune, force, strict, here, *asked))
 
 
 @app.command()
@@ -132,13 +136,8 @@ def plan(
     debug: Debug = False,
 ) -> int:
     """Show what applying the manifest would do. Changes nothing and waits for nobody."""
-    from . import api
-    from .engine import Options
-
-    page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
-    manifest = api.load(*files)
-    proposal = api.plan(manifest, host_factory(), Options(prune, force, strict, here=here))
-    return _tell(page, proposal, manifest, detailed_exitcode)
+    asked = (detailed_exitcode, output is Format.JSON, verbose, quiet, no_color)
+    return commands.plan(Wanted(tuple(files), False, prune, force, strict, here, *asked))
 
 
 @app.command()
@@ -162,10 +161,12 @@ def destroy(
     page = page_of(output is Format.JSON, verbose=verbose, quiet=quiet, no_color=no_color)
     name, manifest = _which(files, project, here)
     if check:
-        proposal = api.plan_destruction(manifest or name, host_factory())
-        return _tell(page, proposal, None, detailed_exitcode, checked=True)
+        proposal = api.plan_destruction(manifest or name, commands.host_factory())
+        return commands.tell(page, proposal, None, detailed_exitcode, checked=True)
     options = Options(lock_timeout=lock_timeout)
-    return _carry_out(page, lambda progress: api.destroy(manifest or name, host_factory(), options, progress), None)
+    return commands.carry_out(
+        page, lambda progress: api.destroy(manifest or name, commands.host_factory(), options, progress), None
+    )
 
 
 @app.command()
@@ -211,7 +212,7 @@ def status(
     from .report.content import proposed
 
     name, manifest = _which(files, project, here)
-    host = host_factory()
+    host = commands.host_factory()
     proposal = api.plan(manifest, host, Options(here=here)) if manifest else api.plan_destruction(name, host)
     content = proposed(proposal, manifest) if manifest else None
     observed = proposal.observation.state
@@ -243,7 +244,7 @@ def explain(
     from .report import explain as report
 
     manifest = api.load(*file)
-    host = host_factory()
+    host = commands.host_factory()
     filters = host.filters(model.HOOKS)
     known = model.situation(
         api.plan(manifest, host, Options(here=here)), manifest, filters, bridged() if filters else ()
@@ -251,7 +252,7 @@ def explain(
     try:
         one, other = (model.end(word, known.topology, known.elsewhere) for word in (start, target))
     except model.Unknown as wrong:
-        raise USAGE_ERROR(str(wrong)) from wrong
+        raise Usage(str(wrong)) from wrong
     answer = model.explain(one, other, replace(known, sockets=host.listeners(model.concerned(one, other, known))))
     put(report.as_json(answer) if output is Format.JSON else report.text(answer))
     return DIFFERENCES if answer.verdict == "no" and detailed_exitcode else OK
@@ -270,7 +271,7 @@ def doctor(
     from .diagnosis import diagnose
 
     view = view_of(sys.stdout, os.environ, colour=not no_color)
-    return diagnose(files or [], host_factory(), here, output is Format.JSON, detailed_exitcode, view)
+    return diagnose(files or [], commands.host_factory(), here, output is Format.JSON, detailed_exitcode, view)
 
 
 @app.command()
@@ -289,9 +290,9 @@ def pin(
     from .report import about
 
     if in_place and "-" in files:
-        raise USAGE_ERROR("standard input can't be written to; leave --write out and pass the diff to patch")
+        raise Usage("standard input can't be written to; leave --write out and pass the diff to patch")
     manifest = api.load(*files)
-    texts = api.pinned(manifest, host_factory(), Options(here=here))
+    texts = api.pinned(manifest, commands.host_factory(), Options(here=here))
     if in_place:
         replace_files(texts)
     if output is Format.JSON:
@@ -316,9 +317,9 @@ def keys(
     from .report import about
 
     if in_place and "-" in files:
-        raise USAGE_ERROR("standard input can't be written to; leave --write out and put the key there by hand")
+        raise Usage("standard input can't be written to; leave --write out and put the key there by hand")
     manifest = api.load(*files, keyless=True)
-    key = api.own_key(manifest, host_factory(), here)
+    key = api.own_key(manifest, commands.host_factory(), here)
     texts = api.with_key(manifest, key) if in_place else {}
     replace_files(texts)
     put(about.keys_json(manifest, key, texts) if output is Format.JSON else about.keys(manifest, key, texts))
@@ -366,21 +367,21 @@ def _driver(name: str) -> "Driver":
 
         known = available()
         hint = did_you_mean(name, known) or f"there are {listed(known, 'and')}"
-        raise USAGE_ERROR(f"there is no driver {name}; {hint}")
+        raise Usage(f"there is no driver {name}; {hint}")
     return driver
 
 
 def _which(files: list[str] | None, project: str | None, here: str | None) -> "tuple[str, Manifest | None]":
     """Return the project that is meant, and its manifest if there is one. `here` must be one of its hosts."""
     if bool(files) == bool(project):
-        raise USAGE_ERROR("say which project: either FILE... or --project NAME")
+        raise Usage("say which project: either FILE... or --project NAME")
     if project:
         import re
 
         from .manifest.core import PROJECT
 
         if not re.search(PROJECT, project):
-            raise USAGE_ERROR(f"{project} is no project's name: small letters, digits, _ . and -")
+            raise Usage(f"{project} is no project's name: small letters, digits, _ . and -")
         return project, None
     from . import api
 
@@ -390,26 +391,3 @@ def _which(files: list[str] | None, project: str | None, here: str | None) -> "t
 
         known(manifest, here)
     return manifest.project, manifest
-
-
-def _tell(
-    page: Page, proposal: "Proposal", manifest: "Manifest | None", detailed_exitcode: bool, checked: bool = False
-) -> int:
-    """Tell a plan that is not carried out and return the exit code."""
-    from .report.content import proposed
-
-    content = proposed(proposal, manifest)
-    page.tell(content, checked)
-    if content.refusals:
-        return REFUSED
-    return DIFFERENCES if content.plan and detailed_exitcode else OK
-
-
-def _carry_out(page: Page, act: "Callable[[Progress | None], Report]", manifest: "Manifest | None") -> int:
-    """Act, tell what was done and return the exit code."""
-    from .report.content import done
-
-    report = page.follow(act)
-    with suppress(KeyboardInterrupt):  # it is done; that nobody wants to read of it changes nothing
-        page.tell(done(report, manifest))
-    return OK

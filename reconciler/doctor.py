@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from .host import SHAPING, VLAN_FILTERING, Facts, Filter, HostLink
 from .incoming import DEFAULTS, incoming
 from .plan import Plan
 from .resources import HOST, Address, Link, NftTable, Port, Resource, Shaper, State
+from .values import dataclass, field
 
 OK, NOTE, WARNING, ERROR = SEVERITIES = ("ok", "note", "warning", "error")
 

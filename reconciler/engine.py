@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
@@ -35,6 +35,7 @@ from .resources import (
     within,
 )
 from .retained import clashes, retained, retained_ports, retained_services, retained_zones
+from .values import dataclass, field
 
 FEW = 16
 """Up to how many touched containers are verified by themselves; with more, looking at all is about as quick."""

@@ -7,10 +7,10 @@ addresses, MACs, names, MTU and default routes are values, so that lowering is p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .resources import Netns, Option
+from .values import dataclass, field
 
 
 def entries(value: Option | None) -> tuple[Option, ...]:

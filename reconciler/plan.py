@@ -7,7 +7,6 @@ difference between the state of before and what there is now.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from . import resources
@@ -38,6 +37,7 @@ from .resources import (
     differences,
     must_replace,
 )
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

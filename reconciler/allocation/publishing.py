@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from .. import drivers, firewall
 from ..errors import HostLacks
@@ -14,6 +13,7 @@ from ..manifest.model import ContainerSpec, Manifest, NetworkSpec, PortSpec
 from ..naming import digest
 from ..networks import Network, Publication, Target
 from ..resources import Key, NftTable
+from ..values import dataclass
 
 FREE = range(20000, 32768)
 """Where free ports are taken from, as far as they are not what the host itself takes for connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from .. import drivers
@@ -14,6 +14,7 @@ from ..host import Facts, HostLink, Observation
 from ..manifest.model import Manifest, NetworkSpec
 from ..networks import Parent
 from ..resources import HOST
+from ..values import dataclass
 from .subnets import Present, Room, Site, presences, rooms
 
 IPV6_MTU = 1280

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from ..host import Facts, HostLink
 from ..manifest.model import IpamConfig, Manifest, NetworkSpec
 from ..networks import StaticRoute, Subnet
 from ..resources import Address, Delegated, Link, State
+from ..values import dataclass, field
 from . import ipam
 from .ipam import BITS, Pool, Prefix, Wish
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,6 +13,7 @@ from ..drivers import Driver
 from ..errors import ManifestError
 from ..manifest import load
 from ..manifest.model import Manifest
+from ..values import dataclass, field
 
 Document: TypeAlias = dict[str, Any]
 """A manifest as JSON has it."""

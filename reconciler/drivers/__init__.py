@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from ..firewall import Zone
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..networks import Network
 from ..resources import Option, Resource
+from ..values import dataclass
 
 ENTRY_POINTS = "netapply.drivers"
 

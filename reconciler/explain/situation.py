@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from ..lowering.addressing import DEFAULT_METRIC
 from ..networks import Endpoint, Network, Publication, Topology
 from ..plan import Create, Plan, Update
 from ..resources import Key, Route
+from ..values import dataclass, field
 from .ends import endpoints
 
 HOST_HERE, OUT = "host", "outside"

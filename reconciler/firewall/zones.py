@@ -7,9 +7,9 @@ docs/firewall.md follows packets through the rules.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from ..resources import LINK_GROUP
+from ..values import dataclass
 from .sealing import Seal
 from .text import Part, quoted
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from ..errors import OperationFailed
 from ..networks import SandboxRef
 from ..plan import Change
 from ..resources import Key, Option, State
+from ..values import dataclass, field
 
 VLAN_FILTERING = "bridge vlan_filtering"
 """What a kernel may lack though it makes bridges (see `Host.lacking`)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..resources import Option
+from ..values import dataclass, field
 
 MAX_PORTS = 1023
 IPV6_MIN_MTU = 1280

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..resources import DnsHosts, DnsServer, Key, ResolvConf
+from ..values import dataclass, field
 from .fake_links import refuse
 from .fake_view import View
 

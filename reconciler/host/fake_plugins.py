@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..resources import HOST, Delegated
+from ..values import dataclass, field
 from .fake_links import Space, refuse
 from .fake_view import View
 

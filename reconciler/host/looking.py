@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import OperationFailed
@@ -14,6 +13,7 @@ from ..naming import ifb_name
 from ..networks import SandboxRef
 from ..resources import ALIAS, IFB, SHAPED, VLANS
 from ..sandboxes import Finder, Found, Pending
+from ..values import dataclass, field
 from . import Scope, dns, marks, namespaces, rtnetlink, sysctl
 from .marks import Mark
 from .namespaces import Place

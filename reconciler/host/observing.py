@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..naming import fence_metric
@@ -22,6 +21,7 @@ from ..resources import (
     Resource,
     Route,
 )
+from ..values import dataclass, field
 from . import Scope, kinds, marks
 from .looking import Look, Looks
 from .marks import Mark

@@ -6,12 +6,12 @@ Addresses and prefixes are in canonical spelling ("fd00::1", "10.20.0.0/24"), MA
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import Position
 from ..networks import Bandwidth, SandboxRef, ServicePort, StaticRoute
 from ..resources import Option
+from ..values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from .. import drivers
 from ..drivers import Driver
 from ..errors import Problem
 from ..naming import IFNAMSIZ
+from ..values import dataclass
 from . import ip
 from .model import EndpointSpec, IpamConfig, Manifest, NetworkSpec
 

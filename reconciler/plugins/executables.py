@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -23,6 +23,7 @@ from ..manifest.model import EndpointSpec, NetworkSpec
 from ..naming import bridge_name, mac_address, veth_name
 from ..networks import Endpoint, Network
 from ..resources import Link, Option, Resource
+from ..values import dataclass
 from . import contract
 
 VERSION = 1

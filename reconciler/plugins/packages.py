@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ..firewall import Zone
 from ..manifest.model import EndpointSpec, NetworkSpec
 from ..networks import Network
 from ..resources import Resource
+from ..values import dataclass
 from . import contract
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ..values import dataclass, field
 from .names import HOST, UPLINK, Key, Option
 
 

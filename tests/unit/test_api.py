@@ -56,17 +56,17 @@ def test_importing_the_package_imports_nothing_that_takes_time() -> None:
     assert not {"typing", "dataclasses", "yaml", "typer", "reconciler.plan", "reconciler.errors"} & set(loaded)
 
 
-def test_planning_imports_neither_pyroute2_nor_jsonschema(tmp_path: Path) -> None:
+def test_planning_imports_neither_pyroute2_nor_jsonschema_nor_typer(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_text(SHOP)
     loaded = python(
         "import sys\n"
-        "from reconciler import cli\n"
+        "from reconciler import commands, shortcut\n"
         "from reconciler.host.fake import FakeHost\n"
-        "cli.host_factory = FakeHost\n"
-        f"assert cli.run(['plan', '-q', {str(tmp_path / 'shop.yaml')!r}]) == 0\n"
+        "commands.host_factory = FakeHost\n"
+        f"assert shortcut.run(['plan', '-q', {str(tmp_path / 'shop.yaml')!r}]) == 0\n"
         "print(*sys.modules)\n"
     ).split()
-    assert not {"pyroute2", "jsonschema", "asyncio", "rich", "logging"} & set(loaded)
+    assert not {"pyroute2", "jsonschema", "typer", "asyncio", "rich", "logging"} & set(loaded)
 
 
 @pytest.mark.parametrize("name", reconciler.__all__)

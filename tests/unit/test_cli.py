@@ -16,7 +16,7 @@ import pytest
 import typer
 from jsonschema import Draft202012Validator
 
-from reconciler import cli, options, output
+from reconciler import cli, commands, options, output, shortcut
 from reconciler.errors import HostLacks, LockHeld, ManifestError, NetapplyError, NotPermitted
 from reconciler.host.fake import FakeHost
 from reconciler.options import arranged, files_beginning
@@ -49,7 +49,7 @@ Run = Callable[..., Ran]
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """A fresh host that the command acts on."""
     host = FakeHost()
-    monkeypatch.setattr(cli, "host_factory", lambda: host)
+    monkeypatch.setattr(commands, "host_factory", lambda: host)
     return host
 
 
@@ -60,7 +60,7 @@ def run(host: FakeHost, capsys: pytest.CaptureFixture[str], tmp_path: Path, monk
     Path("shop.yaml").write_text(SHOP)
 
     def run(*args: str) -> Ran:
-        code = cli.run(args)
+        code = shortcut.run(args)
         return Ran(code, *capsys.readouterr())
 
     return run
@@ -142,7 +142,7 @@ def test_destroying_a_protected_network_is_refused_until_its_protection_is_lifte
 
 
 def test_validating_needs_no_host(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "host_factory", raising(AssertionError("the host was asked for")))
+    monkeypatch.setattr(commands, "host_factory", raising(AssertionError("the host was asked for")))
     assert run("validate", "shop.yaml") == (0, "shop: valid (2 networks, 2 containers)\n", "")
     assert run("validate", "-q", "shop.yaml") == (0, "", "")
     assert json.loads(run("validate", "--format", "json", "shop.yaml").out)["valid"] is True
@@ -402,7 +402,7 @@ def test_a_file_that_is_not_there_is_65(run: Run) -> None:
 def test_every_error_has_its_exit_code_and_no_traceback(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, failure: BaseException, code: int
 ) -> None:
-    monkeypatch.setattr(cli, "host_factory", raising(failure))
+    monkeypatch.setattr(commands, "host_factory", raising(failure))
     ran = run(command, "shop.yaml")
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.startswith("error: ")
@@ -442,7 +442,7 @@ def test_a_pending_container_is_told_and_an_error_only_if_strict(run: Run) -> No
 
 
 def test_a_bug_shows_its_trace_only_when_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "host_factory", raising(KeyError("front")))
+    monkeypatch.setattr(commands, "host_factory", raising(KeyError("front")))
     ran = run("plan", "shop.yaml")
     assert ran.err == (
         "error: this is a bug in netapply: KeyError: 'front'\nrun it again with --debug and report what it prints\n"
@@ -484,7 +484,7 @@ def test_errors_are_json_if_that_is_asked_for(run: Run, host: FakeHost, args: li
 
 
 def test_a_bug_is_json_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "host_factory", raising(KeyError("front")))
+    monkeypatch.setattr(commands, "host_factory", raising(KeyError("front")))
     assert json.loads(run("plan", "--format", "json", "shop.yaml").err)["error"]["kind"] == "Bug"
 
 
@@ -704,5 +704,5 @@ def test_projects_are_completed_from_the_links_that_there_are(tmp_path: Path, mo
 
 
 def test_a_manifest_error_is_still_one_when_it_comes_late(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "host_factory", raising(ManifestError([])))
+    monkeypatch.setattr(commands, "host_factory", raising(ManifestError([])))
     assert run("plan", "shop.yaml").code == 65

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import api, cli, engine
+from reconciler import api, cli, commands, engine
 from reconciler.errors import ApplyFailed, HostLacks, ManifestError
 from reconciler.firewall import Seal, Zone
 from reconciler.host.fake import FakeHost
@@ -442,7 +442,7 @@ def run(*words: str) -> int:
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
     host = host_at()
     host.keys.clear()
-    monkeypatch.setattr(cli, "host_factory", lambda: host)
+    monkeypatch.setattr(commands, "host_factory", lambda: host)
     monkeypatch.chdir(tmp_path)
     Path("shop.yaml").write_text(SHOP)
     return host

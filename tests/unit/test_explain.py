@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler import cli, engine
+from reconciler import cli, commands, engine
 from reconciler.coexistence import mend_discovery
 from reconciler.explain import Answer, End, Situation, Unknown, concerned, end, explain, situation
 from reconciler.host import Filter, Listener
@@ -427,7 +427,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the manifest under its usual name, applied to the host that the command acts on."""
     host = FakeHost()
     engine.converge(manifest(SHOP), host)
-    monkeypatch.setattr(cli, "host_factory", lambda: host)
+    monkeypatch.setattr(commands, "host_factory", lambda: host)
     monkeypatch.chdir(tmp_path)
     Path("netapply.yaml").write_text(json.dumps(SHOP))
     return tmp_path

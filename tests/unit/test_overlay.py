@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler import cli, engine
+from reconciler import cli, commands, engine
 from reconciler.allocation.spanning import FIRST_VNI, vnis
 from reconciler.errors import HostLacks, ManifestError, Refused
 from reconciler.firewall import Zone
@@ -569,7 +569,7 @@ def test_every_command_takes_the_name_of_a_host_and_refuses_one_that_is_not_ther
 ) -> None:
     path = tmp_path / "shop.yaml"
     path.write_text(SHOP)
-    monkeypatch.setattr(cli, "host_factory", lambda: host_at(IPV4["one"]))
+    monkeypatch.setattr(commands, "host_factory", lambda: host_at(IPV4["one"]))
     assert cli.run([command, "--host", "one", str(path)]) == 0
     assert cli.run([command, "--host", "tow", str(path)]) == 65
     assert "there is no host tow; did you mean two?" in capsys.readouterr().err
