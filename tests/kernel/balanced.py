@@ -20,6 +20,8 @@ class Servers:
     host: Machine
     listeners: dict[str, socket.socket]
     kind: int
+    within: float = 10 * PATIENCE
+    """Seconds for a connection, and for its answer; only what is lost takes so long."""
 
     def connect(self, client: str, address: str, port: int, source: str = "") -> tuple[str, str] | None:
         """Connect from a container: who serves, and which address it sees. None: refused, or no answer."""
@@ -34,14 +36,14 @@ class Servers:
         """Connect, and return the client's socket, who serves, and which address it sees."""
         with inside(client):
             sender = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, self.kind)
-        sender.settimeout(PATIENCE)
+        sender.settimeout(self.within)
         try:
             if source:
                 sender.bind((source, 0))
             sender.connect((address, port))
             if self.kind == socket.SOCK_DGRAM:
                 sender.send(b"hello")
-            ready, _, _ = select.select(list(self.listeners.values()), [], [], PATIENCE)
+            ready, _, _ = select.select(list(self.listeners.values()), [], [], self.within)
             if not ready:
                 sender.close()
                 return None

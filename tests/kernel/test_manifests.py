@@ -220,10 +220,12 @@ PREPARE: dict[str, Act] = {
     "external": bridge,
     "ipvlan-l2": home("192.168.47.1/24", "fd00:47::1/64"),
     "ipvlan-l3": router,
+    "ipvlan-l3s": router,
     "macvlan-host-access": home("192.168.44.1/24", "fd00:44::1/64"),
     "macvlan-vlan": trunk,
     "macvlan-bridge": lan("192.168.28.1/24", "fd00:28::1/64"),
     "macvlan-private": lan("192.168.29.1/24"),
+    "macvlan-vepa": lan("192.168.31.1/24"),
     "macvlan-names": lan("192.168.45.1/24", "fd00:45::1/64"),
     "macvlan-passthru": lan("192.168.30.1/24"),
     "overlay-encrypted": keys,
@@ -334,7 +336,8 @@ def gateway_modes(host: Machine) -> None:
     reach(host, ("outside", "2001:db8:27::10"), ("server", "203.0.113.2"), ("probe", "10.27.1.20"))
     assert host.tcp("server", "outside", "203.0.113.2") == "203.0.113.1"
     assert host.tcp("server", "outside", "2001:db8:113::2") == "2001:db8:27::10"
-    unreached(host, ("outside", "10.27.0.10"), ("probe", "10.27.1.1"), ("probe", "203.0.113.2"))
+    assert host.tcp("sensor", "outside", "203.0.113.2") == "10.27.2.10"
+    unreached(host, ("outside", "10.27.0.10"), ("outside", "10.27.2.10"), ("probe", "10.27.1.1"), ("probe", "203.0.113.2"))
 
 
 def macvlan_bridge(host: Machine) -> None:
@@ -349,6 +352,11 @@ def macvlan_private(host: Machine) -> None:
     unreached(host, ("red", "192.168.29.20"))
 
 
+def macvlan_vepa(host: Machine) -> None:
+    reach(host, ("red", "192.168.31.1"), ("lan", "192.168.31.20"))
+    unreached(host, ("red", "192.168.31.20"))
+
+
 def macvlan_names(host: Machine) -> None:
     reach(host, ("camera", "192.168.45.66"), ("recorder", "fd00:45::1"))
     for tcp in (False, True):
@@ -357,7 +365,7 @@ def macvlan_names(host: Machine) -> None:
     with Upstream(host, "lan", "192.168.45.1"):
         assert ask("camera", "127.0.0.11", "www.example.com").values == ("192.0.2.99",)
     assert "search shop.example" in host.run("ip netns exec recorder cat /etc/resolv.conf").stdout
-    assert host.run("ip netns exec recorder getent ahostsv4 names").stdout.startswith("192.168.45.53")
+    assert host.run("ip netns exec recorder getent ahostsv4 names.").stdout.startswith("192.168.45.53")
     assert not Path("/etc/netns/names").exists()
 
 
@@ -382,6 +390,15 @@ def ipvlan_l3(host: Machine) -> None:
     reach(host, ("lan", "10.48.0.10"), ("lan", "fd00:49::20"))
 
 
+def ipvlan_l3s(host: Machine) -> None:
+    reach(host, ("lan", "10.48.0.10"), ("lan", "fd00:48::20"), ("red", "203.0.114.2"), ("blue", "2001:db8:114::2"))
+    unreached(host, ("red", "10.48.0.20"), ("blue", "fd00:48::10"))
+    theirs = "table ip theirs { chain in { type filter hook input priority 0; ip daddr 10.48.0.10 drop; }; }"
+    host.run("nft -f -", stdin=theirs)
+    unreached(host, ("lan", "10.48.0.10"))
+    host.run("nft delete table ip theirs")
+
+
 def host_and_none(host: Machine) -> None:
     assert [link["ifname"] for link in host.json("ip -j link", netns="vault")] == ["lo"]
     reach(host, ("vault", "127.0.0.1"))
@@ -400,7 +417,12 @@ def process(host: Machine) -> None:
 def routes(host: Machine) -> None:
     reach(host, ("client", "10.33.1.10"), ("server", "10.33.0.10"))
     assert host.tcp("client", "server", "10.33.1.10") == "10.33.0.10"
-    unreached(host, ("client", "10.99.0.1"))
+    for address, reason in (
+        ("10.99.0.1", "No route to host"),
+        ("10.98.0.1", "Permission denied"),
+        ("10.97.0.1", "Invalid argument"),
+    ):
+        assert reason in host.run(f"bash -c ': > /dev/tcp/{address}/1'", netns="client", check=False).stderr
     assert host.json("ip -j route show default", netns="router")[0]["dev"] == "far0"
     assert host.json("ip -j route show default", netns="client")[0]["metric"] == 200
 
@@ -432,6 +454,7 @@ def pinned(host: Machine) -> None:
 
 
 def mtu(host: Machine) -> None:
+    assert [route["gateway"] for route in host.json("ip -j route show default", netns="disk")] == ["10.36.1.1"]
     for address, size in (("10.36.0.20", 9000), ("10.36.1.20", 1400)):
         assert host.ping("disk", address, size=size, fragment=False)
         assert not host.ping("disk", address, size=size + 1, fragment=False, within=0.3)
@@ -495,7 +518,7 @@ def overlay(host: Machine) -> None:
         one.netapply(ROOT / "overlay-three-hosts.yaml")
     reach(host, ("web", "10.50.0.20"), ("web", "fd00:50::30"), ("web", "198.51.100.9"))
     (routed,) = (one.address("api", start="10.51.") for one in others if "api" in one.containers())
-    reach(host, ("worker", routed))
+    reach(host, ("worker", routed), ("worker", "10.52.0.30"))
     serving = [one.container(name) for name in ("api", "api-2") for one in others if name in one.containers()]
     with servers(host, serving, 80) as api:
         assert {api.connect("web", "10.50.0.200", 80) for _ in range(4)} == {(one, "10.50.0.10") for one in serving}
@@ -570,6 +593,7 @@ CHECK: dict[str, Act] = {
     "ipv6-only": ipv6_only,
     "ipvlan-l2": ipvlan_l2,
     "ipvlan-l3": ipvlan_l3,
+    "ipvlan-l3s": ipvlan_l3s,
     "macvlan-host-access": host_access,
     "macvlan-vlan": macvlan_vlan,
     "isolation": isolation,
@@ -577,6 +601,7 @@ CHECK: dict[str, Act] = {
     "macvlan-passthru": lambda host: reach(host, ("firewall", "192.168.30.1")),
     "macvlan-private": macvlan_private,
     "macvlan-names": macvlan_names,
+    "macvlan-vepa": macvlan_vepa,
     "minimal": pair,
     "mtu": mtu,
     "overlay-encrypted": encrypted,
@@ -617,6 +642,7 @@ NEEDS = {
     "bridge-vlans": ["vlan", "vlan_filtering"],
     "ipvlan-l2": ["ipvlan"],
     "ipvlan-l3": ["ipvlan"],
+    "ipvlan-l3s": ["ipvlan"],
     "macvlan-vlan": ["vlan"],
     "overlay-encrypted": ["wireguard"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from reconciler.firewall.services import virtual_ips
 from tests.cluster import WORLD_IPV4, WORLD_IPV6, Host, apply, cluster
 from tests.dns import ask
-from tests.machine import Machine
+from tests.machine import PATIENCE, Machine
 
 from .balanced import servers
 
@@ -148,7 +149,10 @@ def test_a_published_port_works_on_every_host_and_only_where_it_is_served_in_mod
         inside = {
             api.connect(at(hosts, name), hosts["one"].address_of(family), 8080) for name in WHERE for _ in range(3)
         }
-        kept = {name: api.connect("", one.address_of(family), 8081, world) for name, one in hosts.items()}
+        kept = {
+            name: replace(api, within=PATIENCE).connect("", one.address_of(family), 8081, world)
+            for name, one in hosts.items()
+        }
     assert reached["two"] == {(places["api-1"], world), (places["api-2"], world)}
     assert reached["three"] == {(places["api-3"], world)}
     assert {one and one[0] for one in reached["one"]} == set(places.values())

@@ -11,6 +11,8 @@ from tests.isolation import inside
 from tests.kernel.test_manifests import reach, unreached, without_what_stays
 from tests.machine import NETAPPLY, Machine
 
+pytestmark = pytest.mark.thorough  # most of it is about the kernel, which is the same one each time
+
 
 def wire(host: Machine) -> None:
     """Make namespaces `one` and `two`, with a link eth0 to each other."""
