@@ -246,11 +246,11 @@ def explain(
     manifest = api.load(*file)
     host = commands.host_factory()
     filters = host.filters(model.HOOKS)
-    known = model.situation(
-        api.plan(manifest, host, Options(here=here)), manifest, filters, bridged() if filters else ()
-    )
+    proposal = api.plan(manifest, host, Options(here=here))
+    known = model.situation(proposal, manifest, filters, bridged() if filters else (), host.rules())
     try:
-        one, other = (model.end(word, known.topology, known.elsewhere) for word in (start, target))
+        one = model.sender(start, known.topology, known.elsewhere)
+        other = model.end(target, known.topology, known.elsewhere)
     except model.Unknown as wrong:
         raise Usage(str(wrong)) from wrong
     answer = model.explain(one, other, replace(known, sockets=host.listeners(model.concerned(one, other, known))))

@@ -68,11 +68,20 @@ DEFAULT_FILE = "netapply.yaml"
 """The manifest that is meant where a command takes none as an argument and none is named."""
 
 
-def ends_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the containers of the manifest that is meant, and what else a question may name, that begin so."""
+def senders_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the containers of the manifest that is meant, and who else may ask, that begin so."""
     manifest = _meant(ctx)
     names = manifest.containers if manifest else ()
     return [name for name in (*names, "host", "outside") if name.startswith(incomplete)]
+
+
+def ends_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the same, the services and the aliases: who may be asked for."""
+    manifest = _meant(ctx)
+    more = [*manifest.services] if manifest else []
+    for container in manifest.containers.values() if manifest else ():
+        more += (alias for end in container.endpoints for alias in end.aliases)
+    return [*dict.fromkeys((*senders_beginning(ctx, incomplete), *(one for one in more if one.startswith(incomplete))))]
 
 
 def hosts_beginning(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -155,15 +164,15 @@ HostName: TypeAlias = Annotated[
         autocompletion=hosts_beginning,
     ),
 ]
-_END = "A container, an address, `host` or `outside`"
+_END = "an address, `host` or `outside`"
 Start: TypeAlias = Annotated[
-    str, typer.Argument(metavar="A", help=f"{_END}.", autocompletion=ends_beginning, show_default=False)
+    str, typer.Argument(metavar="A", help=f"A container, {_END}.", autocompletion=senders_beginning, show_default=False)
 ]
 Target: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="B[:PORT]",
-        help=f"{_END}; a port, of TCP or as 53/udp.",
+        help=f"A container, a service, a name, {_END}; a port, of TCP or as 53/udp.",
         autocompletion=ends_beginning,
         show_default=False,
     ),

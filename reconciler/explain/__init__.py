@@ -9,18 +9,44 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from ..engine import Proposal
-from ..host import Filter
+from ..host import Filter, Rule
 from ..manifest.model import Manifest
 from ..networks import Endpoint, Network, Topology
-from .ends import End, Unknown, addresses, containers, end, endpoints, network_of
+from .ends import End, Unknown, addresses, containers, end, endpoints, network_of, sender
 from .listening import concerned
-from .situation import Hop, Situation, family_of, host_on, leg, published, source
+from .situation import (
+    HOST_HERE,
+    Hop,
+    Situation,
+    family_of,
+    has_parent,
+    host_on,
+    is_hosts,
+    leg,
+    published,
+    source,
+    way_out,
+)
 from .ways import answer, from_container, from_host, from_outside
 
-__all__ = ["Answer", "End", "Hop", "Situation", "Unknown", "Way", "concerned", "end", "explain", "situation", "way"]
+__all__ = [
+    "Answer",
+    "End",
+    "Hop",
+    "Situation",
+    "Unknown",
+    "Way",
+    "concerned",
+    "end",
+    "explain",
+    "sender",
+    "situation",
+    "way",
+]
 
 SOMEWHERE = {4: "198.51.100.1", 6: "2001:db8::1"}
 """An address that stands for all that is outside: for documentation (RFC 5737, RFC 3849), so that only default routes
@@ -49,18 +75,24 @@ class Way(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is said of a question. `ways` are the addresses of who is asked for, likely ones first."""
+    """What is said of a question. `ways` are the addresses of who is asked for, likely ones first.
+
+    `turns` says of each whose it is, where several are asked in turn.
+    """
 
     start: End
     target: End
     ways: tuple[Way, ...]
+    turns: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """The best of the ways', since a connection needs one; of a service the worst: it goes where its turn is."""
-        found = {way.verdict for way in self.ways}
-        order = ("no", "unknown", "yes") if self.target.kind == "service" else ("yes", "unknown", "no")
-        return next(one for one in order if one in found)
+        """The best of the ways', since a connection needs one; of several in turn the worst: it goes to any of them."""
+        order = ("no", "unknown", "yes")
+        best: dict[str, int] = {}
+        for whose, way in zip(self.turns or [""] * len(self.ways), self.ways, strict=True):
+            best[whose] = max(best.get(whose, 0), order.index(way.verdict))
+        return order[min(best.values())]
 
 
 def situation(
@@ -68,16 +100,18 @@ def situation(
     manifest: Manifest | None = None,
     filters: Sequence[Filter] = (),
     bridged: Collection[int] = (),
+    rules: Sequence[Rule] = (),
 ) -> Situation:
     """Return what is to be known for an answer, from a plan; its manifest says which containers are on other hosts.
 
-    `filters` and `bridged` are as in `Situation`.
+    `filters`, `bridged` and `rules` are as in `Situation`.
     """
     topology = proposal.topology
     placed = {name for name, one in manifest.containers.items() if one.host} if manifest else set()
     away = frozenset(placed - containers(topology))
     facts, plan = proposal.observation.facts, proposal.plan
-    return Situation(topology, facts, plan, away, filters=tuple(filters), bridged=frozenset(bridged))
+    there = Situation(topology, facts, plan, away, filters=tuple(filters), rules=tuple(rules))
+    return replace(there, bridged=frozenset(bridged))
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:
@@ -85,11 +119,13 @@ def explain(start: End, target: End, known: Situation) -> Answer:
     known = replace(known, port=target.port, protocol=target.protocol)
     if start.kind == "loopback":
         start = End("host")
+    if start.kind == "address":
+        start = _who_has(start, known)
     pending = [one for one in (start, target) if one.name in known.topology.pending]
     if pending:
         why = f"does not run: {known.topology.pending[pending[0].name]}"
         return Answer(start, target, (Way("", "no", (Hop(pending[0].name, why, False, f"start {pending[0].name}"),)),))
-    if start.name in known.elsewhere:
+    if start.kind == "container" and start.name not in containers(known.topology):
         return Answer(start, target, (_elsewhere(start),))
     if target.kind == "loopback" and not (_is_host(start, known) and target.address == "127.0.0.1"):
         from . import loopback
@@ -98,14 +134,43 @@ def explain(start: End, target: End, known: Situation) -> Answer:
     if target.kind == "service":
         from . import services
 
-        return Answer(start, target, tuple(services.ways(start, target, known)))
+        ways = tuple(services.ways(start, target, known))
+        return Answer(start, target, ways, tuple(map(str, range(len(ways)))))
+    if target.kind == "name":
+        from . import names
+
+        return names.answer(start, target, known)
     aims = list(dict.fromkeys(_aims(start, target, known)))
     if not aims and target.name in known.elsewhere:
         return Answer(start, target, (_elsewhere(target),))
     if not aims:
         hop = Hop(str(target), "has no address", False, "attach it to a network with subnets")
         return Answer(start, target, (Way("", "no", (hop,)),))
-    return Answer(start, target, tuple(way(start, aim, known) for aim in aims))
+    return Answer(start, target, tuple(_ways(start, target, aims, known)))
+
+
+def _ways(start: End, target: End, aims: Sequence[str], known: Situation) -> Iterator[Way]:
+    """Yield the way to each address, or that there is none of the family that `start` has."""
+    family = family_of(start.address) if start.kind == "outside" and start.address else 0
+    able = [one for one in aims if family in (0, family_of(one))]
+    if not able:
+        what = f"has no IPv{family} address to be reached at from {start.address}"
+        yield Way("", "no", (Hop(str(target), what, False, f"ask from an IPv{family_of(aims[0])} address"),))
+    yield from (way(start, aim, known) for aim in able)
+
+
+def _who_has(start: End, known: Situation) -> End:
+    """Return who sends from an address that no container of this host has: nobody of ours is left as it is."""
+    if is_hosts(known, start.address):
+        return start._replace(kind="host")
+    for network in known.networks:
+        for remote in network.remotes:
+            if start.address in remote.addresses:
+                return start._replace(kind="container", name=remote.container)
+        near = any(ip_address(start.address) in ip_network(one.cidr) for one in network.subnets)
+        if near and not has_parent(network):
+            return start
+    return start._replace(kind="outside")
 
 
 def _elsewhere(one: End) -> Way:
@@ -176,7 +241,8 @@ def _until_closed(hops: Iterable[Hop]) -> Iterator[Hop]:
 def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
     """Yield the hops to an address, and those of the answer if a container has it."""
     if start.kind == "address":
-        yield Hop(start.address, "is nobody of this project: ask from where it is", None)
+        what = "is nobody of this project, though in a subnet of one of its networks: ask from where it is"
+        yield Hop(start.address, what, None)
         return
     led = published(known, aim)
     final = led.targets[0].address if led else aim
@@ -184,8 +250,11 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
     came_by: Network | None = None
     known = replace(known, aim="" if final in SOMEWHERE.values() else final)
     if start.kind == "outside":
-        origin: str | None = SOMEWHERE[family_of(aim)]
+        origin: str | None = start.address or SOMEWHERE[family_of(aim)]
+        known = replace(known, origin=start.address)
         yield from from_outside(known, aim)
+        if start.address:
+            yield from _has_route_back(start.address, receiver, known)
     elif _is_host(start, known):
         yield from from_host(known, aim)
         own = host_on(network_of(receiver, known.networks)) if receiver else []
@@ -202,6 +271,13 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
     if receiver and origin and (led or receiver.container != start.name):
         local = _is_host(start, known)
         yield from answer(known, receiver.container, came_by, origin, led=led is not None, local=local)
+
+
+def _has_route_back(address: str, receiver: Endpoint | None, known: Situation) -> Iterator[Hop]:
+    """Yield a closed hop where the host is to send the answer and has no route for it."""
+    by_itself = receiver is not None and has_parent(network_of(receiver, known.networks))
+    if not by_itself and way_out(known, address) is None:
+        yield Hop(HOST_HERE, f"has no route back to {address}", False, "give the host a route")
 
 
 def _near(receiver: Endpoint, came_by: Network | None, known: Situation) -> bool:

@@ -24,11 +24,10 @@ class Unknown(ValueError):
 
 
 class End(NamedTuple):
-    """One end of a connection: `kind` is "container", "service", "host", "loopback", "outside" or
-    "address".
+    """One end of a connection: `kind` is "container", "service", "name", "host", "loopback", "outside" or "address".
 
-    `name` is that of one of the first two. `address` is what is asked for by address, `port` 0 where none is.
-    `protocol` is the port's.
+    `name` is that of one of the first two, or one that resolvers answer (`names`). `address` is what is asked for by
+    address, `port` 0 where none is. `protocol` is the port's.
     """
 
     kind: str
@@ -55,6 +54,20 @@ def end(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
     return _named(name, port, topology, elsewhere)._replace(protocol=protocol)
 
 
+def sender(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
+    """Return who sends, as `end` does. Raises Unknown for what never does: a service, or a name of several."""
+    one = end(text, topology, elsewhere)
+    if one.kind == "service":
+        backends = next(its.backends for its in topology.services if its.name == one.name)
+        what = f"service {one.name} opens no connections, its containers do"
+        mend = f"name one of them: {listed([its.container for its in backends], 'and')}"
+        raise Unknown(f"{what}; {mend if backends else 'none of them runs'}")
+    if one.kind == "name":
+        theirs = sorted(containers_with(one.name, topology))
+        raise Unknown(f"{one.name} is a name to reach containers by; name the one that asks: {listed(theirs, 'or')}")
+    return one
+
+
 def _named(name: str, port: int, topology: Topology, elsewhere: Collection[str]) -> End:
     names = sorted({*containers(topology), *elsewhere})
     if name in names:
@@ -71,9 +84,52 @@ def _named(name: str, port: int, topology: Topology, elsewhere: Collection[str])
     try:
         return _of_address(str(ip_address(name)), port, topology)
     except ValueError:
+        if networks_knowing(name, topology):
+            return End("name", name, port=port)
         known = [*names, *services, THIS_HOST, OUTSIDE]
-        near = did_you_mean(name, known) or f"there are {listed(known, 'and')}"
-        raise Unknown(f"there is no container {name} in project {topology.project}; {near}") from None
+        near = did_you_mean(name, [*known, *_looked_up(topology)]) or f"there are {listed(known, 'and')}"
+        raise Unknown(
+            _by_network(name, topology) or f"there is no container {name} in project {topology.project}; {near}"
+        ) from None
+
+
+def _by_network(name: str, topology: Topology) -> str:
+    """Return why NAME.NETWORK is nobody's name, "" where it does not look as if that were meant."""
+    whose, _, network = name.rpartition(".")
+    if network not in (one.name for one in topology.networks):
+        return ""
+    if whose not in {*containers(topology), *(one.name for one in topology.services)}:
+        return ""
+    if topology.names is None:
+        return f"{name} is no name while names are off; write `dns: true`, or ask for {whose}"
+    if whose in topology.pending:
+        return f"{name} is no name while {whose} does not run: {topology.pending[whose]}"
+    return f"there is no {name}: {whose} is not on network {network}"
+
+
+def networks_knowing(name: str, topology: Topology) -> list[str]:
+    """Return the networks whose containers find somebody by that name."""
+    records = topology.names.records if topology.names else {}
+    return sorted(one for one, some in records.items() if any(name.lower() in map(str.lower, its) for _, its in some))
+
+
+def containers_with(name: str, topology: Topology) -> set[str]:
+    """Return the containers and services that are found by a name, on any network."""
+    records = topology.names.records if topology.names else {}
+    found = {address for some in records.values() for address, its in some if name.lower() in map(str.lower, its)}
+    return containers_at(found, topology) | {one.name for one in topology.services if found.intersection(one.vips)}
+
+
+def containers_at(some: Collection[str], topology: Topology) -> set[str]:
+    """Return the containers, here and on other hosts, that have some of these addresses."""
+    there = {one.container for one in endpoints(topology) if not {*some}.isdisjoint(addresses(one))}
+    remotes = (remote for network in topology.networks for remote in network.remotes)
+    return there | {one.container for one in remotes if not {*some}.isdisjoint(one.addresses)}
+
+
+def _looked_up(topology: Topology) -> set[str]:
+    records = topology.names.records if topology.names else {}
+    return {name for some in records.values() for _, its in some for name in its}
 
 
 def _of_address(address: str, port: int, topology: Topology) -> End:

@@ -41,8 +41,9 @@ def passing(
     """Yield a hop for each chain that drops what is forwarded, or may, from one to the other.
 
     Each of them is a network, another link by name, or None for any other link. `begins` is as in `Packet`, `led` the
-    port that a published one leads to.
+    port that a published one leads to. Nor does it get there where a rule of others routes it elsewhere.
     """
+    yield from routed(situation, family, came, begins=begins)
     if situation.filters:
         iif, oif = link_of(came), link_of(goes)
         packet = _packet(situation, family, begins)._replace(iif=iif, oif=oif, led=bool(led))
@@ -50,6 +51,17 @@ def passing(
         yield from _dropped(situation, "forward", packet, [one for one in (came, goes) if isinstance(one, Network)])
         for one in (came, goes):
             yield from _undiscovered(situation, family, one)
+
+
+def routed(
+    situation: Situation, family: int, came: Network | str | None, *, begins: bool = True, local: bool = False
+) -> Iterator[Hop]:
+    """Yield a hop where a rule of others may have the host send a packet elsewhere; `local`: the host's own."""
+    if situation.rules:
+        from .policy import ruled
+
+        packet = _packet(situation, family, begins)
+        yield from ruled(situation, packet._replace(iif="" if local else link_of(came)))
 
 
 def bridged(situation: Situation, family: int, network: Network, *, begins: bool = True) -> Iterator[Hop]:
@@ -78,6 +90,8 @@ def sending(
     What is led to another address still has the link by which it would have gone, and chains of an early priority see
     it as it was.
     """
+    if goes != LOOPBACK or led:
+        yield from routed(situation, family, None, begins=begins, local=True)
     if situation.filters:
         packet = _packet(situation, family, begins)
         packet = packet._replace(iif="", oif=link_of(goes), local=goes == LOOPBACK)

@@ -29,6 +29,10 @@ def concerned(start: End, target: End, known: Situation) -> set[str]:
     )
     if service is not None:
         names = {one.container for one in service.backends}
+    elif target.kind == "name":
+        from .names import reached
+
+        names = reached(start, target, known)
     elif target.kind == "loopback":
         names = {start.name}
     else:

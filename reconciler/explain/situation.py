@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from ..drivers import find
-from ..host import Facts, Filter, Listener
+from ..host import Facts, Filter, Listener, Rule
 from ..lowering.addressing import DEFAULT_METRIC
 from ..networks import Endpoint, Network, Publication, Topology
 from ..plan import Create, Plan, Update
@@ -64,7 +64,8 @@ class Situation:
     `protocol`; 0 where none is. `sockets` are what listens, by container ("" is the host) and protocol; what is not in
     there could not be looked at. `led`: it was sent to a service's address, which led to this one. `filters` are the
     base chains of others, `bridged` the families (4, 6) of which what stays within a network passes them, too. `origin`
-    and `aim` are the addresses of who asks and of whoever is reached in the end, "" where not known.
+    and `aim` are the addresses of who asks and of whoever is reached in the end, "" where not known. `rules` are those
+    of others by which the host routes.
     """
 
     topology: Topology
@@ -73,6 +74,7 @@ class Situation:
     elsewhere: frozenset[str] = frozenset()
     port: int = 0
     filters: tuple[Filter, ...] = ()
+    rules: tuple[Rule, ...] = ()
     bridged: frozenset[int] = frozenset()
     origin: str = ""
     aim: str = ""

@@ -274,6 +274,7 @@ def _out(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
         return
     link = way_out(situation, aim)
     if link is None:
+        yield from foreign.routed(situation, family, network)
         yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
         return
     yield from foreign.passing(situation, family, network, link)
@@ -307,6 +308,7 @@ def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
         return
     link = way_out(situation, aim)
     if link is None:
+        yield from foreign.routed(situation, family_of(aim), None, local=True)
         yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
     else:
         yield from foreign.sending(situation, family_of(aim), link)

@@ -38,6 +38,28 @@ class Listener(NamedTuple):
     link: str = ""
 
 
+class Rule(NamedTuple):
+    """A rule of others, ahead of the host's main table, by which it may send packets of a `family` (4, 6) elsewhere.
+
+    It is for those from `source` to `target` (prefixes, "" for all), by the link `link` ("" for any, "lo" for what the
+    host itself sends), of a `protocol` ("" for all), or with `inverted` for all others. `special`: it is for those that
+    somebody has marked, and the like. `routes` are the destinations that its table has a route for. `text` is as
+    `ip rule` has it. With `beyond` it has all look at the main table first, at routes of longer prefixes than that.
+    """
+
+    family: int
+    priority: int
+    text: str
+    source: str = ""
+    target: str = ""
+    link: str = ""
+    protocol: str = ""
+    special: bool = False
+    inverted: bool = False
+    routes: tuple[str, ...] = ()
+    beyond: int | None = None
+
+
 class Scope(NamedTuple):
     """What to observe: one project, and where the manifest says that its containers are.
 
@@ -241,6 +263,12 @@ class Host(Protocol):
         """Return what listens in the namespaces of containers, as last observed, by protocol; "" is the host's own.
 
         What can't be looked into is left out, and so are protocols of which the kernel does not tell. Changes nothing.
+        """
+
+    def rules(self) -> Sequence[Rule]:
+        """Return the rules of others by which the host routes ahead of its main table. Changes nothing.
+
+        Raises as `observe` does.
         """
 
     def make_key(self, path: str) -> bool:

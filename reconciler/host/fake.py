@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..errors import LockHeld, OperationFailed
 from ..plan import Change, Delete
 from ..resources import NftTable, State, state, within
-from . import Filter, Listener, Observation, Result, Scope, Unwritten, fake_wireguard, listeners
+from . import Filter, Listener, Observation, Result, Rule, Scope, Unwritten, fake_wireguard, listeners
 from .fake_applying import Applying, listed
 from .fake_kernel import Kernel
 from .fake_links import Device, Space
@@ -87,6 +87,9 @@ class FakeHost:
             name: {protocol: [one for one in some if one.protocol == protocol] for protocol in ("tcp", "udp")}
             for name, some in here.items()
         }
+
+    def rules(self) -> Sequence[Rule]:
+        return self.kernel.rules
 
     def make_key(self, path: str) -> bool:
         return fake_wireguard.make_key(self.keys, path)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from ..resources import Option
-from . import Filter, fake_rules, fake_uppers
+from . import Filter, Rule, fake_rules, fake_uppers
 from .fake_links import IPV6_MIN_MTU, KINDS, OPTIONS, PORT, SETTINGS, Device, Hop, Space, refuse
 
 
@@ -24,8 +24,8 @@ class Kernel:
     runtimes as a manifest names them ("docker:web"), with their processes, 0 for one that does not run. `before` is
     called ahead of every write, and may raise. `live_rename`: links that are up can be renamed (since Linux 6.2).
     `lacks` are kinds of link that it can't make. `docker` are the families in which Docker has a chain for others, with
-    each project's rules there, `filters` the base chains of others. `sysctls` and `tables` (by family and name) are the
-    host's.
+    each project's rules there, `filters` the base chains of others, `rules` those of their policy routing. `sysctls`
+    and `tables` (by family and name) are the host's.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,7 @@ class Kernel:
         self.sysctls = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
         self.docker: dict[int, dict[str, tuple[str, ...]]] = {}
         self.filters: list[Filter] = []
+        self.rules: list[Rule] = []
         self._numbers = 0
         self._spaces: list[Space] = []
         self.host = self.space()

@@ -31,6 +31,7 @@ from . import (
     Listener,
     Observation,
     Result,
+    Rule,
     Scope,
     applying,
     delegates,
@@ -189,6 +190,12 @@ class LinuxHost:
         there = self._inventory.places if self._inventory else {}
         places = {name: there.get(name) for name in containers if not name or name in there}
         return namespaces.in_a_thread(lambda: listeners.within(home, places))
+
+    def rules(self) -> Sequence[Rule]:
+        """See `reconciler.host.Host.rules`."""
+        from .rules import rules
+
+        return rules(self._open()[1])
 
     def make_key(self, path: str) -> bool:
         """See `reconciler.host.Host.make_key`."""

@@ -74,8 +74,8 @@ def remarks(topology: Topology, desired: Iterable[Resource], facts: Facts) -> It
             f"no names are found from {', '.join(without)}: {facts.resolved[without[0]]}, and the host has no address"
             " on the networks; run the container without a network of Docker's (--network none)"
         )
-    untold = {one: user for one, (user, _) in users.items() if one not in far or one not in facts.resolved}
-    yield from _untold(untold, near, facts)
+    users_there = {one: user for one, (user, _) in users.items() if one not in far or one not in facts.resolved}
+    yield from untold(users_there, near, facts)
     alone = {one for one in far if one not in facts.resolved and far[one] == DnsServer.HOSTS_OWN}
     if not facts.upstreams and (deaf := sorted(alone & goes_out)):
         yield (
@@ -108,7 +108,7 @@ _WHY = {
 }
 
 
-def _untold(users: Mapping[str, NameUser], near: Near, facts: Facts) -> Iterator[str]:
+def untold(users: Mapping[str, NameUser], near: Near, facts: Facts) -> Iterator[str]:
     """Yield what keeps containers from finding names though somebody would answer: nobody tells them whom to ask."""
     said: dict[str, list[str]] = {}
     for name, user in sorted(users.items()):

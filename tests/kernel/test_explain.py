@@ -13,7 +13,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from reconciler import engine
-from reconciler.explain import SOMEWHERE, Answer, Way, end, explain, situation
+from reconciler.explain import SOMEWHERE, Answer, Way, concerned, end, explain, situation
+from reconciler.host import Rule
 from reconciler.host.linux import LinuxHost
 from tests.machine import REACHED_WITHIN, Machine
 from tests.strategies import Document, manifest
@@ -144,6 +145,42 @@ def _asked(host: Machine, document: Mapping[str, Any], start: str, target: str) 
     return explain(end(start, known.topology), end(target, known.topology), known)
 
 
+NAMED: Document = {
+    "project": "shop",
+    "networks": {
+        "front": {"ipam": {"config": [{"subnet": "10.60.0.0/24"}, {"subnet": "fd00:60::/64"}]}},
+        "back": {"ipam": {"config": [{"subnet": "10.61.0.0/24"}]}},
+    },
+    "containers": {
+        "web": {"networks": {"front": {"aliases": ["www"]}}},
+        "app": {"networks": ["front", "back"]},
+        "db": {"networks": {"back": {"aliases": ["store"]}}},
+    },
+    "services": {"pay": {"network": "front", "containers": ["web"]}},
+}
+CONNECTS = "for name; do timeout 5 bash -c ': < /dev/tcp/$0/80' $name 2> /dev/null && echo $name; done; true"
+
+
+def test_its_verdicts_on_names_are_what_connections_by_name_meet(host: Machine) -> None:
+    names = ("www", "www.front", "pay.front", "app.back", "store", "store.back")
+    wanted, acting = manifest(NAMED), LinuxHost()
+    engine.converge(wanted, acting)
+    with host.socket("web", "::", 80), host.socket("db", "0.0.0.0", 80):
+        known = situation(engine.plan(wanted, acting))
+        told: dict[str, list[str]] = {}
+        for start, name in itertools.product(("web", "app", "db"), names):
+            one, other = (end(word, known.topology) for word in (start, f"{name}:80"))
+            sockets = acting.listeners(concerned(one, other, known))
+            verdict = explain(one, other, replace(known, sockets=sockets)).verdict
+            told.setdefault(start, []).extend([name] if verdict == "yes" else [])
+            assert verdict != "unknown"
+        acting.close()
+        assert [len(some) for some in told.values()] == [3, 5, 2]
+        for start, reached in told.items():
+            met = host.run(["ip", "netns", "exec", start, "bash", "-c", CONNECTS, "-", *names]).stdout.split()
+            assert (start, met) == (start, reached)
+
+
 SHOP: Document = {
     "project": "shop",
     "networks": {"front": {"ipam": {"config": [{"subnet": "10.60.0.0/24"}]}}},
@@ -187,6 +224,96 @@ def test_what_somebody_broke_ends_the_way_out(host: Machine, breaking: str, verd
     host.run(breaking)
     (way,) = _asked(host, document, "web", "outside").ways
     assert (way.verdict, way.hops[-1].where, way.mend) == (verdict, where, "apply the manifest")
+
+
+def test_an_address_outside_reaches_what_it_does_and_is_answered_where_the_host_has_a_route_back(host: Machine) -> None:
+    outside = host.outside(default_route=False, routes=["10.60.0.0/16"])
+    far = "198.51.100.77"
+    host.run(f"ip address add {far} dev lo", netns=outside.name)
+    networks: Document = {"routed": {"driver_opts": {"gateway_mode": "routed"}}, "closed": {}}
+    for number, one in enumerate(networks.values()):
+        one["ipam"] = {"config": [{"subnet": f"10.60.{number}.0/24"}]}
+    containers = {"web": {"networks": ["routed"]}, "db": {"networks": ["closed"]}}
+    document = {"project": "shop", "networks": networks, "containers": containers}
+    acting = LinuxHost()
+    engine.converge(manifest(document), acting)
+    acting.close()
+
+    def met(start: str, target: str) -> tuple[str, bool, str]:
+        (way,) = _asked(host, document, start, target).ways
+        command = f"ping -c1 -W{0.5 if way.verdict == 'no' else REACHED_WITHIN} -I {start} {way.address}"
+        return way.verdict, not host.run(command, netns=outside.name, check=False).returncode, way.mend
+
+    assert met(outside.ipv4, "web") == ("yes", True, "")
+    assert met(outside.ipv4, "db")[:2] == ("no", False)
+    assert met(far, "web") == ("no", False, "give the host a route")
+    host.run(f"ip route add {far} via {outside.ipv4}")
+    assert met(far, "web") == ("yes", True, "")
+
+
+@pytest.mark.parametrize(
+    ("rule", "route", "verdict"),
+    [
+        ("from 10.60.0.0/24 lookup 1000", "default via {} table 1000", "unknown"),
+        ("from 10.60.0.0/24 lookup 1000", "blackhole default table 1000", "unknown"),
+        ("from 10.60.0.0/24 prohibit", "", "unknown"),
+        ("not from 10.61.0.0/24 iif shop-front lookup 99", "unreachable 0.0.0.0/0 table 99", "unknown"),
+        ("not from all fwmark 0x7 lookup 99", "unreachable default table 99", "unknown"),
+        ("from 10.60.0.0/24 lookup 1000", "", "yes"),
+        ("from 10.60.0.0/24 lookup 1000", "blackhole 10.99.0.0/16 table 1000", "yes"),
+        ("from 10.60.0.0/24 lookup 1000", "throw default table 1000", "yes"),
+        ("from 10.61.0.0/24 lookup 1000", "blackhole default table 1000", "yes"),
+        ("to 10.61.0.0/24 prohibit", "", "yes"),
+        ("iif lo lookup 99", "blackhole default table 99", "yes"),
+        ("fwmark 0x7 lookup 99", "blackhole default table 99", "yes"),
+        ("from all lookup main suppress_prefixlength 0", "", "yes"),
+        ("priority 40000 prohibit", "", "yes"),
+        ("priority 90 lookup main", "", "yes"),
+    ],
+)
+def test_a_rule_of_others_that_may_route_it_elsewhere_is_named(
+    host: Machine, rule: str, route: str, verdict: str
+) -> None:
+    outside = host.outside(routes=["10.60.0.0/16"])
+    network = {"ipam": {"config": [{"subnet": "10.60.0.0/24"}]}, "driver_opts": {"name": "shop-front"}}
+    document = {"project": "shop", "networks": {"front": network}, "containers": {"web": {"networks": ["front"]}}}
+    acting = LinuxHost()
+    engine.converge(manifest(document), acting)
+    host.run(f"ip rule add {rule}")
+    if route:
+        host.run(f"ip route add {route.format(outside.ipv4)}")
+    known = situation(engine.plan(manifest(document), acting), rules=acting.rules())
+    acting.close()
+    (way,) = explain(end("web", known.topology), end("outside", known.topology), known).ways
+    assert way.verdict == verdict
+    if verdict == "yes":
+        assert host.ping("web", outside.ipv4)
+    else:
+        assert "may send it elsewhere: its routing rule" in way.hops[-1].what
+        assert host.ping("web", outside.ipv4, within=0.3) == route.startswith("default via")
+
+
+def test_rules_are_read_as_they_were_made(host: Machine) -> None:
+    acting = LinuxHost()
+    assert acting.rules() == ()
+    for family, rule in (
+        ("-4", "priority 10 lookup main suppress_prefixlength 0"),
+        ("-4", "priority 20 not from 10.1.0.0/16 to 10.2.0.0/16 iif lo ipproto udp lookup 1000"),
+        ("-6", "priority 30 to fd00:2::/64 fwmark 0x7 lookup 99"),
+        ("-4", "priority 40 lookup main"),
+    ):
+        host.run(f"ip {family} rule add {rule}")
+    for family, route in (("-4", "unreachable 10.2.3.0/24 table 1000"), ("-6", "unreachable default table 99")):
+        host.run(f"ip {family} route add {route}")
+    told = "20: not from 10.1.0.0/16 to 10.2.0.0/16 iif lo lookup 1000"
+    mark = "30: from all to fd00:2::/64 fwmark 0x7 lookup 99"
+    assert acting.rules() == (
+        Rule(4, 10, "10: from all lookup main", beyond=0),
+        Rule(4, 20, told, "10.1.0.0/16", "10.2.0.0/16", "lo", "udp", inverted=True, routes=("10.2.3.0/24",)),
+        Rule(6, 30, mark, target="fd00:2::/64", special=True, routes=("::/0",)),
+        Rule(4, 40, "40: from all lookup main", beyond=-1),
+    )
+    acting.close()
 
 
 def test_a_macvlan_container_and_its_host_are_told_apart(host: Machine) -> None:

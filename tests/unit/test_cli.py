@@ -676,6 +676,14 @@ def test_hosts_are_completed_from_the_manifest_on_the_line(words: str, tmp_path:
     assert completions(f"{words}b", tmp_path) == ["bee"]
 
 
+def test_who_asks_and_whom_are_completed_from_the_manifest(tmp_path: Path) -> None:
+    text = "project: p\nnetworks: {n: }\ncontainers: {web: {networks: {n: {aliases: [www]}}}}\n"
+    (tmp_path / "netapply.yaml").write_text(f"{text}services: {{w: {{network: n, containers: [web]}}}}\n")
+    assert completions("explain w", tmp_path) == ["web"]
+    assert completions("explain web w", tmp_path) == ["web", "w", "www"]
+    assert completions("explain web ou", tmp_path) == ["outside"]
+
+
 def test_hosts_are_completed_from_no_manifest_that_is_wrong_or_missing(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text("project: p\nhosts: {ant: 5}\n")
     assert completions("plan m.yaml --host ", tmp_path) == []

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler import cli, commands, engine
 from reconciler.coexistence import mend_discovery
-from reconciler.explain import Answer, End, Situation, Unknown, concerned, end, explain, situation
+from reconciler.explain import Answer, End, Situation, Unknown, concerned, end, explain, sender, situation
 from reconciler.host import Filter, Listener
 from reconciler.host.fake import FakeHost
 from reconciler.plan import Delete
@@ -62,8 +62,8 @@ def known(
 
 def asked(start: str, target: str, there: Situation | None = None) -> Answer:
     there = there or known()
-    one, other = (end(word, there.topology, there.elsewhere) for word in (start, target))
-    return explain(one, other, there)
+    one = sender(start, there.topology, there.elsewhere)
+    return explain(one, end(target, there.topology, there.elsewhere), there)
 
 
 def last(answer: Answer) -> tuple[str, str]:
@@ -439,6 +439,13 @@ def test_the_command_answers_of_the_manifest_in_the_folder(folder: Path, capsys:
     assert cli.run(["explain", "db", "web", "--detailed-exitcode"]) == 2
     assert cli.run(["explain", "db", "wbe", "-f", "netapply.yaml"]) == 64
     assert "did you mean web?" in capsys.readouterr().err
+
+
+def test_a_service_is_nobody_to_ask_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    services = {"cached": {"network": "back", "containers": ["cache"]}}
+    Path("netapply.yaml").write_text(json.dumps({**SHOP, "services": services}))
+    assert cli.run(["explain", "cached", "web"]) == 64
+    assert "name one of them: cache" in capsys.readouterr().err
 
 
 def test_json_has_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
