@@ -14,6 +14,9 @@ IPV6_MIN_MTU = 1280
 UPPERS = ("ipvlan", "macvlan", "vlan")
 """The kinds of link that stand on another one."""
 
+TAKERS = ("ipvlan", "macvlan")
+"""Those of them that take all packets of the one below, as a bridge does (netdev_rx_handler_register)."""
+
 KINDS = {
     **dict.fromkeys(("veth", "bridge", "dummy", "ifb", "vxlan"), 1500),
     "wireguard": 1420,

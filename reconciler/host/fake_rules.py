@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface, ip_network
 
 from ..naming import IFNAMSIZ
-from .fake_links import MAX_PORTS, Device, Hop, Space, refuse
+from .fake_links import MAX_PORTS, TAKERS, Device, Hop, Space, refuse
 
 
 def check_vxlan(device: Device, links: Iterable[Device]) -> None:
@@ -31,7 +31,7 @@ def check_port(device: Device, master: Device, links: Iterable[Device]) -> None:
         raise refuse(errno.ELOOP)
     if device.kind == "loopback" or master.space is not device.space:
         raise refuse(errno.EINVAL)
-    if any(other.parent is device and other.kind != "vlan" for other in links):
+    if any(other.parent is device and other.kind in TAKERS for other in links):
         raise refuse(errno.EBUSY)
     if sum(other.master is master for other in master.space.devices.values()) >= MAX_PORTS:
         raise refuse(errno.EXFULL)

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..resources import Option
-from .fake_links import UPPERS, Device, refuse
+from .fake_links import TAKERS, UPPERS, Device, refuse
 
 
 def stand_on(device: Device, parent: Device | None, mtu: int | None, links: Iterable[Device]) -> None:
@@ -55,7 +55,7 @@ def _check_port(device: Device, parent: Device, others: Sequence[Device]) -> Non
         raise refuse(errno.EINVAL)
     if parent.kind == "loopback":
         raise refuse(errno.EINVAL)
-    if parent.master or any(other.kind not in ("vlan", device.kind) for other in others):
+    if parent.master or any(other.kind in TAKERS and other.kind != device.kind for other in others):
         raise refuse(errno.EBUSY)
 
 

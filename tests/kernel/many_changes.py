@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import canaries
+
 BEFORE = """
 version: 1
 project: shop
@@ -124,13 +126,17 @@ def make_foreign() -> None:
     """Make links, namespaces, addresses, routes and rules that netapply must not touch, in the current namespace."""
     for line in FOREIGN.strip().splitlines():
         subprocess.run(["ip", *line.split()], check=True, timeout=10)
+    canaries.make("uplink")
     subprocess.run(["nft", FOREIGN_RULES], check=True, timeout=10)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
 
 
 def snapshot(accepting: Sequence[str] = ACCEPTING) -> dict[str, Any]:
-    """Return all that `ip`, `nft` and /proc say of the host and its namespaces, but for numbers that need not last."""
-    result: dict[str, Any] = {"nft": _output("nft", "list", "ruleset")}
+    """Return all that `ip`, `nft` and /proc say of the host and its namespaces, but for numbers that need not last.
+
+    Those of the links in tests/canaries.py do: they are never made anew.
+    """
+    result: dict[str, Any] = {"nft": _output("nft", "list", "ruleset"), "canaries": canaries.state()}
     names = sorted(path.name for path in Path("/run/netns").iterdir())
     for name in names:
         result[f"nft in {name}"] = _output("nsenter", f"--net=/run/netns/{name}", "nft", "list", "ruleset")

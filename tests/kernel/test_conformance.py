@@ -43,7 +43,7 @@ from reconciler.resources import (
     State,
     Sysctl,
 )
-from tests import samples, strategies
+from tests import canaries, samples, strategies
 from tests.samples import ADDRESS, ADDRESS6, DEFAULT, DEFAULT6, GATEWAY, NOWHERE, WEB
 from tests.strategies import CONTAINERS, PARENTS, Foreign, nft_table, state_pairs
 from tests.strategies.hosts import CARD
@@ -468,6 +468,7 @@ def make_foreign() -> None:
         "link set canary-port0 master canary0",
     ]
     _ip("-batch -", "\n".join(lines))
+    canaries.make("eth0")
 
 
 def _ip(words: str, lines: str = "") -> None:

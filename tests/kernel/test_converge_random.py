@@ -16,6 +16,7 @@ from reconciler.host.linux import LinuxHost
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Plan
 from reconciler.resources import ROUTE_PROTOCOL, State
+from tests.canaries import state
 from tests.strategies import Document, manifest, pairs, pinned, unprotected
 from tests.strategies.overlays import write_keys
 
@@ -66,7 +67,10 @@ def apply(wanted: Manifest, host: LinuxHost) -> Plan:
 
 
 def canaries() -> Mapping[str, Any]:
-    """Return others' links and addresses, and the routes over them, on the host and in the namespace "theirs"."""
+    """Return others' links and addresses, and the routes over them, on the host and in the namespace "theirs".
+
+    Of those in tests/canaries.py it is all that `ip` says.
+    """
     seen: dict[str, Any] = {}
     for place in ([], ["-n", "theirs"]):
         links = [one for one in _json(*place, "addr") if one["group"] == "default"]
@@ -79,7 +83,7 @@ def canaries() -> Mapping[str, Any]:
         routes = (one for one in _json(*place, "route") if one.get("dev") in others)
         # those of an overlay's direct routing are netapply's own, though by a link of others
         seen[f"{place} routes"] = [one for one in routes if one.get("protocol") != str(ROUTE_PROTOCOL)]
-    return seen
+    return {**seen, **state()}
 
 
 def _json(*words: str) -> list[dict[str, Any]]:

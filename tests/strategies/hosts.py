@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reconciler.host.fake import FakeHost
 from reconciler.host.fake_links import Device, Hop
 from reconciler.resources import ROUTE_PROTOCOL, NftTable, Option
+from tests.canaries import make_in_memory
 
 from . import overlays
 
@@ -67,7 +68,7 @@ def foreign(draw: st.DrawFn) -> Foreign:
 
 @dataclass(frozen=True)
 class Foreign:
-    """Canaries: a bridge `canary0` with ports, a namespace, and perhaps another project's things."""
+    """Canaries: a bridge `canary0` with ports, links of all kinds on eth0, a namespace, perhaps another project's."""
 
     ports: int = 1
     addresses: tuple[str, ...] = ()
@@ -87,6 +88,7 @@ class Foreign:
             peer = (theirs, f"port{number}", None, None)
             port = kernel.add_link(kernel.host, f"canary-port{number}", "veth", peer=peer)
             kernel.set_master(port, bridge)
+        make_in_memory(kernel, kernel.host.devices["eth0"])
         if self.processes:
             kernel.pids[PROCESS] = theirs
             kernel.runtimes["machine:theirs"] = PROCESS
@@ -153,7 +155,12 @@ def canaries(host: FakeHost) -> Mapping[str, object]:
                 one.mtu,
                 one.mac,
                 *_as_found(one),
+                one.parent.name if one.parent else None,
+                dict(one.options),
                 dict(one.addresses),
+                dict(one.sysctls),
+                dict(one.fdb),
+                (one.public_key, one.port_number, dict(one.peers)),
             )
             for label, space in spaces.items()
             if not _is_ours(space.devices["lo"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests import canaries
 from tests.kernel.test_manifests import reach, unreached, without_what_stays
 from tests.machine import Machine
 
@@ -66,14 +67,19 @@ def test_networks_on_vlans_speak_by_their_tags(host: Machine, driver: str) -> No
 
 
 def test_a_vlan_of_others_is_used_and_survives(host: Machine) -> None:
+    """And so do others on the same parent, all that `ip` says of them, while a VLAN link of ours comes and goes."""
     trunk(host, 20)
     host.run("ip link add link uplink name uplink.20 type vlan id 20")
     host.run("ip link set uplink.20 up")
-    before = without_what_stays(host.snapshot())
-    host.netapply("-", stdin=manifest(("red", "macvlan", 20)))
+    canaries.make("uplink")
+    before, around = without_what_stays(host.snapshot()), canaries.state()
+    host.netapply("-", stdin=manifest(("red", "macvlan", 20), ("blue", "macvlan", 30)))
     reach(host, ("red1", "10.20.0.1"))
+    assert canaries.state() == around
     host.netapply("destroy", "--project", "shop")
     assert without_what_stays(host.snapshot()) == before
+    assert canaries.state() == around
+    assert {"canary-macvlan", "canary-vxlan", "canary-vlan"} <= around.keys()
 
 
 def test_the_same_vlan_under_another_name_is_named_before_anything_is_touched(host: Machine) -> None:

@@ -27,6 +27,8 @@ from reconciler.host.linux import LinuxHost
 from reconciler.manifest import load
 from reconciler.manifest.model import Manifest
 from reconciler.x25519 import public_key
+from tests import canaries
+from tests.canaries import PEER
 from tests.cluster import WORLD_IPV4, WORLD_IPV6, Host, cluster
 from tests.isolation import inside
 from tests.kernel.balanced import servers
@@ -399,6 +401,9 @@ def test_a_foreign_wireguard_link_survives_everything_and_foreign_peers_on_ours_
     set_port(one, "wg0", 51820)
     one.run("ip addr add fd99::1/64 dev wg0")
     one.run("ip link set wg0 up")
+    with inside(one.netns):
+        canaries.make("eth0")
+        around = canaries.state()
     theirs = host.run("ip -d addr show wg0", netns=one.netns).stdout
     refused = one.netapply(file, code=3)
     assert "UDP port 51820 of the host is taken" in refused.stdout + refused.stderr
@@ -414,7 +419,10 @@ def test_a_foreign_wireguard_link_survives_everything_and_foreign_peers_on_ours_
     assert "nothing to do" in one.netapply(file).stdout
     one.netapply("destroy", file)
     assert host.run("ip -d addr show wg0", netns=one.netns).stdout == theirs
-    assert [link["ifname"] for link in host.json("ip -j link show type wireguard", netns=one.netns)] == ["wg0"]
+    assert len(host.json("ip -j link show type wireguard", netns=one.netns)) == 2
+    with inside(one.netns):
+        assert canaries.state() == around  # with its key and its peer
+        assert PEER.public_key in str(around["wg"])
     assert "fd" not in host.run("ip -6 route show proto 110", netns=one.netns).stdout
     assert host.run("nft list table inet netapply-shop", netns=one.netns, check=False).returncode
 
@@ -469,7 +477,7 @@ def kernel(host: Machine) -> list[str]:
             for link in links
             for one in door.info(link)
         ]
-    return sorted([*host.snapshot().splitlines(), *map(str, said)])
+    return sorted([*host.snapshot().splitlines(), *map(str, said), str(canaries.state())])
 
 
 def _peers(device: Any) -> list[Any]:
@@ -495,6 +503,7 @@ def test_a_failure_at_any_operation_brings_back_the_key_that_only_the_kernel_had
 ) -> None:
     """Where the key is replaced, and where the link goes that has it."""
     host.outside()
+    canaries.make("uplink")
     before, after = alone(tmp_path, "old.key"), alone(tmp_path, "new.key", 51999, encrypted)
     engine.converge(before, LinuxHost(), OPTIONS)
     (tmp_path / "old.key").unlink()
@@ -520,12 +529,14 @@ def trap_ended(manifest: Manifest, trap: Counting) -> bool:
 @pytest.mark.thorough
 def test_killed_at_any_operation_the_next_run_converges(host: Machine, tmp_path: Path) -> None:
     host.outside()
+    canaries.make("uplink")
     before, after = alone(tmp_path, "old.key"), alone(tmp_path, "new.key", 51999)
     engine.converge(after, LinuxHost(), OPTIONS)
     as_after = kernel(host)
     for at in range(100):
         engine.converge(before, LinuxHost(), OPTIONS)
-        host.run("ip link del " + host.json("ip -j link show type wireguard")[0]["ifname"])
+        (ours,) = (one for one in host.json("ip -j link show type wireguard") if "ifalias" in one)
+        host.run(f"ip link del {ours['ifname']}")
         killed = os.WIFSIGNALED(run_in_a_child(after, OfTunnel(at, kill)))
         engine.converge(after, LinuxHost(), OPTIONS)
         assert kernel(host) == as_after, f"killed at operation {at}"
