@@ -190,6 +190,7 @@ def test_an_add_that_fails_in_the_middle_leaves_nothing(host: Machine) -> None:
     assert (links(host), rules(host), leases(), host.names()) == (sorted([*before, "cni0"]), [], [], [])
 
 
+@pytest.mark.thorough
 def test_killed_at_any_step_the_next_run_heals(host: Machine, tmp_path: Path) -> None:
     path = tmp_path / "shop.yaml"
     path.write_text(manifest({**BRIDGE, "ipam": IPV4}, PORTMAP, containers=("web",)))

@@ -236,6 +236,7 @@ def test_whichever_operation_fails_there_is_the_file_as_before_or_none(host: Mac
             assert whats_in(one.path / "etc") == as_before, f"failed at operation {at}"
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_killed_leaves_nothing_that_the_next_one_does_not_mend(host: Machine, tmp_path: Path) -> None:
     one = root(host)
     text = manifest(one.start())

@@ -109,6 +109,7 @@ def test_vlans_that_somebody_changes_are_drift_and_an_edit_changes_no_more_than_
     assert "nothing to do" in host.netapply("-", stdin=edited).stdout
 
 
+@pytest.mark.thorough
 def test_filtering_is_turned_on_and_off_under_running_containers(host: Machine) -> None:
     switch(host)
     flat = LAB.replace("vlan_filtering: true, ", "").replace(", driver_opts: {vlan: 10}", "")
@@ -163,6 +164,7 @@ def test_vlans_on_a_bridge_that_does_not_filter_are_refused_before_anything_is_t
     assert host.snapshot() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.needs_kernel("vlan")
 def test_the_example_works(host: Machine) -> None:
     path = test_manifests.ROOT / "bridge-vlans.yaml"

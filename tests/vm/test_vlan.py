@@ -43,7 +43,9 @@ def vlans(host: Machine) -> list[str]:
     return sorted(link["ifname"] for link in host.json("ip -j link show type vlan"))
 
 
-@pytest.mark.parametrize("driver", ["macvlan", pytest.param("ipvlan", marks=pytest.mark.needs_kernel("ipvlan"))])
+@pytest.mark.parametrize(
+    "driver", ["macvlan", pytest.param("ipvlan", marks=[pytest.mark.needs_kernel("ipvlan"), pytest.mark.thorough])]
+)
 def test_networks_on_vlans_speak_by_their_tags(host: Machine, driver: str) -> None:
     trunk(host, 20, 30)
     before = without_what_stays(host.snapshot())

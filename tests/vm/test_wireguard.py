@@ -192,7 +192,7 @@ def wireguard(host: Host) -> str:
     )
 
 
-@pytest.mark.parametrize("family", [4, 6], ids=["over-ipv4", "over-ipv6"])
+@pytest.mark.parametrize("family", [4, pytest.param(6, marks=pytest.mark.thorough)], ids=["over-ipv4", "over-ipv6"])
 def test_containers_reach_each_other_and_only_wireguard_is_on_the_wire(
     hosts: dict[str, Host], tmp_path: Path, family: int
 ) -> None:
@@ -209,7 +209,8 @@ def test_containers_reach_each_other_and_only_wireguard_is_on_the_wire(
     assert {_port(frame[14:]) for frame in seen if not _is_own(frame)} == PORTS
 
 
-@pytest.mark.parametrize("network", ["front", pytest.param("back", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("network", ["front", "back"])
 def test_services_are_reached_from_every_host_and_nothing_of_that_is_in_clear(
     hosts: dict[str, Host], tmp_path: Path, network: str
 ) -> None:
