@@ -4,6 +4,8 @@ They know nothing of how they were called: `reconciler.cli` parses every command
 ones, as the parser takes a fifth of a small run to import. What takes time to import is imported where it is used.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from .manifest.model import Manifest
 
 
-def host_factory() -> "Host":
+def host_factory() -> Host:
     """Return the host to act on; tests put another in its place."""
     from .api import this_host
 
@@ -69,7 +71,7 @@ def plan(wanted: Wanted) -> int:
 
 
 def tell(
-    page: Page, proposal: "Proposal", manifest: "Manifest | None", detailed_exitcode: bool, checked: bool = False
+    page: Page, proposal: Proposal, manifest: Manifest | None, detailed_exitcode: bool, checked: bool = False
 ) -> int:
     """Tell a plan that is not carried out and return the exit code."""
     from .report.content import proposed
@@ -81,7 +83,7 @@ def tell(
     return DIFFERENCES if content.plan and detailed_exitcode else OK
 
 
-def carry_out(page: Page, act: "Callable[[Progress | None], Report]", manifest: "Manifest | None") -> int:
+def carry_out(page: Page, act: Callable[[Progress | None], Report], manifest: Manifest | None) -> int:
     """Act, tell what was done and return the exit code."""
     from .report.content import done
 

@@ -1,9 +1,8 @@
 """Values: dataclasses as the standard library makes them, frozen for the type checker, which is quicker.
 
-Half of what a small run takes is importing, and a third of that was writing and compiling the methods of frozen
-dataclasses: `__setattr__` and `__delattr__` that refuse, and an `__init__` that goes round them, which then takes three
-times as long for each value. So `frozen=True` is checked by mypy, as attrs' authors advise it, not at run time: who
-changes a value all the same changes what others hold too. docs/performance.md has the figures.
+The guards of a frozen dataclass, `__setattr__`, `__delattr__` and an `__init__` that goes round them, are compiled anew
+in each process, and make each value take three times as long. That nobody sets a field is checked by mypy, not at run
+time: who does it all the same changes what others hold too (docs/decisions/019).
 """
 
 from __future__ import annotations

@@ -110,8 +110,9 @@ def situation(
     placed = {name for name, one in manifest.containers.items() if one.host} if manifest else set()
     away = frozenset(placed - containers(topology))
     facts, plan = proposal.observation.facts, proposal.plan
-    there = Situation(topology, facts, plan, away, filters=tuple(filters), rules=tuple(rules))
-    return replace(there, bridged=frozenset(bridged))
+    return Situation(
+        topology, facts, plan, away, filters=tuple(filters), rules=tuple(rules), bridged=frozenset(bridged)
+    )
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:

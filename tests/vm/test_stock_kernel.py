@@ -11,7 +11,7 @@ from tests.isolation import inside
 from tests.kernel.test_manifests import reach, unreached, without_what_stays
 from tests.machine import NETAPPLY, Machine
 
-pytestmark = pytest.mark.thorough  # most of it is about the kernel, which is the same one each time
+pytestmark = pytest.mark.thorough  # it is about the kernel, the same one each time, or takes four starts of Python
 
 
 def wire(host: Machine) -> None:
@@ -134,7 +134,6 @@ containers:
 """
 
 
-@pytest.mark.thorough  # four starts of Python, which take longest here
 def test_the_command_applies_then_does_nothing_and_destroys_without_a_trace(host: Machine) -> None:
     host.outside()
     before = without_what_stays(host.snapshot())
