@@ -77,7 +77,7 @@ def _put_back(changes: Sequence[Change], inventory: Inventory, runner: Runner) -
         if path not in doomed:
             ends = inventory.links[path]
             body = rtnetlink.link(index=ends.ifindex, group=LINK_GROUP)
-            with runner.inside(ends.sandbox) as door:
+            with runner.door(ends.sandbox) as door:
                 runner.send([Send(ends.sandbox, rtnetlink.set_link(body), f"link of {path}")], door)
 
 
@@ -356,7 +356,7 @@ def _delete_links(batch: Sequence[Change], inventory: Inventory, runner: Runner)
         }
         known = [(link, ends.ifindex) for link in doomed if (ends := inventory.links.pop(link.path, None))]
         try:
-            with runner.inside(sandbox) as door:
+            with runner.door(sandbox) as door:
                 answers = _delete_in(sandbox, known, runner, door)
         except NetapplyError as error:
             outcomes |= {link.key: error for link, _ in known}

@@ -234,7 +234,7 @@ class LinuxHost:
             raise ValueError("a host is observed before it is changed")
         home, door, sandboxes = self._open()
         namespaces.raise_descriptor_limit()
-        runner = Runner(home, door, self._inventory.places, self._trap)
+        runner = Runner(home, door, self._inventory.places, sandboxes.doors, self._trap)
         runner.keys = self._keys
         yield from applying.apply(changes, self._inventory, sandboxes, runner, 1 if self._trap else applying.MOST)
 

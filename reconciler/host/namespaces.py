@@ -132,16 +132,28 @@ def opened(place: Place) -> Iterator[int]:
 @contextmanager
 def entered(place: Place, home: int) -> Iterator[Socket]:
     """Be in a namespace, with a socket to its kernel side, and return to `home`. Raises as `opened` does."""
+    with opened(place) as descriptor, back_to(home), _door(place, descriptor) as door:
+        yield door
+
+
+def door_to(place: Place, home: int) -> Socket:
+    """Return a socket to a namespace's kernel side, whose messages act there wherever the thread is; it is back in
+    `home`. Raises as `opened` does."""
     with opened(place) as descriptor, back_to(home):
-        try:
-            setns(descriptor)
-            door = Socket()
-        except OSError as failure:
-            raise refuse(failure, f"namespace {place.path}") from failure
-        with door:
-            if place.cookie not in (None, door.cookie):
-                raise OperationFailed(f"namespace {place.path} has become another one meanwhile", errno.ESTALE)
-            yield door
+        return _door(place, descriptor)
+
+
+def _door(place: Place, descriptor: int) -> Socket:
+    """Move the thread into a namespace, and return a socket to it."""
+    try:
+        setns(descriptor)
+        door = Socket()
+    except OSError as failure:
+        raise refuse(failure, f"namespace {place.path}") from failure
+    if place.cookie not in (None, door.cookie):
+        door.close()
+        raise OperationFailed(f"namespace {place.path} has become another one meanwhile", errno.ESTALE)
+    return door
 
 
 def path_of(name: str) -> str:
@@ -234,6 +246,13 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def descriptor_limit() -> int:
+    """Return how many files this process may have open."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _mount(source: str, target: str, flags: int) -> None:

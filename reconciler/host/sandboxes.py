@@ -10,6 +10,7 @@ from functools import partial
 from ..errors import NetapplyError, OperationFailed
 from ..resources import Netns
 from . import marks, namespaces, rtnetlink
+from .doors import Doors
 from .looking import inodes_of_processes
 from .namespaces import Place, Trap, refuse
 from .netlink import Socket
@@ -25,6 +26,7 @@ class Sandboxes:
 
     def __init__(self, home: int, trap: Trap) -> None:
         self._home, self._trap = home, trap
+        self.doors = Doors(home)
         self._held: dict[str, int] = {}
         self._kept: list[int] = []
         self.inventory = Inventory("", 0)
@@ -73,16 +75,22 @@ class Sandboxes:
             return
         self._trap(f"make namespace {name}")
         namespaces.unshare()
-        with Socket() as door:
+        door = Socket()
+        try:
             body = rtnetlink.link(index=rtnetlink.LOOPBACK, alias=mark, up=netns.loopback_up)
             self._trap(f"mark namespace {name}")
             (answer,) = door.send([rtnetlink.set_link(body)])
             if answer.errno:
                 raise failure(f"lo of namespace {name}", answer)
-            cookie = door.cookie
-        namespaces.claim(name, mark, self._trap)
-        namespaces.bind("/proc/thread-self/ns/net", name, self._trap)
-        self.inventory.places[netns.sandbox] = Place(namespaces.path_of(name), cookie)
+            place = Place(namespaces.path_of(name), door.cookie)
+            namespaces.claim(name, mark, self._trap)
+            namespaces.bind("/proc/thread-self/ns/net", name, self._trap)
+        except BaseException:
+            door.close()
+            raise
+        self.inventory.places[netns.sandbox] = place
+        if not self.doors.keep(netns.sandbox, place, door):
+            door.close()
 
     def delete(self, doomed: Sequence[Netns]) -> list[NetapplyError | None]:
         """Take namespaces' names away and keep the namespaces. One with processes in it is left alone (EBUSY).
@@ -129,7 +137,8 @@ class Sandboxes:
         return tuple(f"/proc/self/fd/{descriptor}" for descriptor in self._kept)
 
     def release(self) -> None:
-        """Let the deleted namespaces go, and those that were kept."""
+        """Let the deleted namespaces go, those that were kept, and the ways into all others."""
+        self.doors.close()
         for descriptor in (*self._held.values(), *self._kept):
             os.close(descriptor)
         self._held.clear()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, TypeAlias
 
 from ..errors import NetapplyError, NotPermitted, OperationFailed
 from ..resources import HOST
 from . import namespaces
+from .doors import Doors
 from .namespaces import Place, Trap
 from .netlink import Answer, Message, Socket
 
@@ -49,14 +50,15 @@ def failure(what: str, answer: Answer) -> NetapplyError:
 
 
 class Runner:
-    """Runs tasks. `home` is a descriptor of the host's namespace, `door` a socket in it, `places` are the sandboxes.
+    """Runs tasks. `home` is a descriptor of the host's namespace, `door` a socket in it, `places` are the sandboxes,
+    `doors` lead there.
 
     With a trap, messages go one by one, so that what it does happens between two of them. `keys` are private keys of
     WireGuard links by their public ones, for rolling back; they are in no other value.
     """
 
-    def __init__(self, home: int, door: Socket, places: Mapping[str, Place], trap: Trap | None) -> None:
-        self._home, self._door, self._places, self._trap = home, door, places, trap
+    def __init__(self, home: int, door: Socket, places: Mapping[str, Place], doors: Doors, trap: Trap | None) -> None:
+        self._home, self._door, self._places, self._doors, self._trap = home, door, places, doors, trap
         self.keys: dict[str, bytes] = {}
 
     def run(self, tasks: Sequence[Task]) -> list[NetapplyError | None]:
@@ -84,8 +86,9 @@ class Runner:
         answers = {number: [Answer()] * len(wanted) for number, wanted in steps.items()}
         failures: dict[int, NetapplyError] = {}
         for sandbox, made in by_sandbox.items():
+            acts = any(isinstance(step, Act) for _, _, step in made)
             try:
-                with self.inside(sandbox) as door:
+                with self.inside(sandbox) if acts else self.door(sandbox) as door:
                     results = self._make([step for _, _, step in made], door)
             except NetapplyError as error:  # it can't be entered
                 results = [error] * len(made)
@@ -105,9 +108,16 @@ class Runner:
             raise OperationFailed(f"container {sandbox} has no network namespace", errno.ENOENT)
         return place
 
+    def door(self, sandbox: str) -> AbstractContextManager[Socket]:
+        """Have a socket to the kernel side of a sandbox. Raises OperationFailed, NotPermitted."""
+        return nullcontext(self._door) if sandbox == HOST else self._doors.into(sandbox, self.place(sandbox))
+
     @contextmanager
     def inside(self, sandbox: str) -> Iterator[Socket]:
-        """Be in a sandbox, with a socket to its kernel side. Raises OperationFailed, NotPermitted."""
+        """Be in a sandbox, with a socket to its kernel side: for what is not done by the socket alone.
+
+        Raises OperationFailed, NotPermitted.
+        """
         if sandbox == HOST:
             yield self._door
             return
