@@ -40,16 +40,15 @@ def create(inventory: Inventory, link: Link) -> Task:
     try:
         if not answer.echo:  # before Linux 6.2, and where it was made in another namespace
             (answer,) = yield [Send(home, rtnetlink.get_link(name), what)]
-        row = rtnetlink.link_row(answer.echo)
-        index = row.ifindex
-        inner = (link.peer.sandbox, row.below) if link.peer else (link.sandbox, row.ifindex)
-        yield list(_first_settings(inventory, link, row.ifindex, row.below, alias, what))
+        index, other = rtnetlink.ends(answer.echo)
+        inner = (link.peer.sandbox, other) if link.peer else (link.sandbox, index)
+        yield list(_first_settings(inventory, link, index, other, alias, what))
     except NetapplyError:
         undo = rtnetlink.delete_link(index) if index else rtnetlink.delete_link(name=name)
         with suppress(NetapplyError):  # then it stays half-made, for the next run to remove
             yield [Send(home, undo, what)]
         raise
-    inventory.links[link.path] = Ends(link.sandbox, row.ifindex, *inner)
+    inventory.links[link.path] = Ends(link.sandbox, index, *inner)
 
 
 def _creation(inventory: Inventory, link: Link, name: str, descriptor: int | None) -> bytes:

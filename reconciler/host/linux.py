@@ -33,6 +33,7 @@ from . import (
     Result,
     Rule,
     Scope,
+    ahead,
     applying,
     delegates,
     dns,
@@ -69,8 +70,9 @@ class LinuxHost:
     def observe(self, scope: Scope) -> Observation:
         """See `reconciler.host.Host.observe`."""
         home, door, sandboxes = self._open()
-        finder = self._finder
-        looks = namespaces.in_a_thread(lambda: looking.look_around(home, door, scope, finder, sandboxes.kept))
+        finder, kept_open = self._finder, sandboxes.kept
+        with ahead.half(home, scope.sandboxes) as half:
+            looks = namespaces.in_a_thread(lambda: looking.look_around(home, door, scope, finder, kept_open, half))
         view = View(looks, scope)
         self._unsure = frozenset(view.unsure)
         texts = _tables(scope.project)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import OperationFailed
+from ..errors import NetapplyError, OperationFailed
 from ..naming import ifb_name
 from ..networks import SandboxRef
 from ..resources import ALIAS, IFB, SHAPED, VLANS
@@ -75,15 +75,23 @@ class Looks:
     resolvers: Mapping[int, int] = field(default_factory=dict)
 
 
-def look_around(home: int, door: Socket, scope: Scope, finder: Finder, kept: Sequence[str] = ()) -> Looks:
+Ahead: TypeAlias = Callable[[str, int, bool], Look | None]
+"""Answers what was seen already of the namespace that a path leads to: by the path, its inode, and whether the whole is
+wanted."""
+
+
+def look_around(
+    home: int, door: Socket, scope: Scope, finder: Finder, kept: Sequence[str] = (), ahead: Ahead | None = None
+) -> Looks:
     """Look at the host, the sandboxes of the scope, and wherever else something of ours may be; `kept` lead there, too.
 
-    `home` is a descriptor of the host's namespace, `door` a socket in it. Changes nothing. Raises NotPermitted.
+    `home` is a descriptor of the host's namespace, `door` a socket in it, `ahead` has looked into some already. Changes
+    nothing. Raises NotPermitted.
     """
     looks = Looks(_look(door, Place("/proc/thread-self/ns/net"), "", None, whole=True, shaped=scope.shaped))
     inode = os.fstat(home).st_ino
     lived_in, looks.resolvers = _processes(inode, dns.inside(door.cookie, scope.project))
-    seen = _Seen(home, looks, {inode: looks.host}, lived_in)
+    seen = _Seen(home, looks, {inode: looks.host}, lived_in, ahead)
     with namespaces.back_to(home):
         _look_at_sandboxes(seen, scope.sandboxes, finder)
         for name in namespaces.names():
@@ -95,6 +103,21 @@ def look_around(home: int, door: Socket, scope: Scope, finder: Finder, kept: Seq
         for path in kept:
             seen.visit(path, "kept")
     return looks
+
+
+def each(paths: Sequence[str], home: int, whole: Collection[str]) -> Iterator[tuple[str, tuple[int, Look]]]:
+    """Yield what is in the namespaces that the paths lead to, with the paths and inodes, for `Ahead`; what can't be
+    entered is left out. `whole` are those of which the whole is wanted."""
+    for path in paths:
+        with suppress(OSError, NetapplyError), namespaces.opened(Place(path)) as descriptor:
+            yield path, (os.fstat(descriptor).st_ino, _enter(descriptor, path, "", home, whole=path in whole))
+
+
+def _enter(descriptor: int, path: str, reference: str, home: int, *, whole: bool) -> Look:
+    """Enter a namespace and look. Leaves the thread in it. Raises OSError."""
+    namespaces.setns(descriptor)
+    with Socket(looking=True) as door:
+        return _look(door, Place(path), reference, home, whole=whole)
 
 
 def look_near(home: int, door: Socket, sandboxes: Mapping[str, SandboxRef], finder: Finder) -> Looks:
@@ -172,6 +195,7 @@ class _Seen:
     looks: Looks
     by_inode: dict[int, Look]
     lived_in: Mapping[int, int]
+    ahead: Ahead | None = None
     paths: set[str] = field(default_factory=set)
 
     def visit(self, path: str, reference: str, *, found: Found | None = None) -> Look | None:
@@ -192,9 +216,8 @@ class _Seen:
             self.paths.add(path)
             if look := self.by_inode.get(inode):
                 return look
-            namespaces.setns(descriptor)
-            with Socket(looking=True) as door:
-                look = _look(door, Place(path), reference, self.home, whole=scoped)
+            look = self.ahead(path, inode, scoped) if self.ahead else None
+            look = look or _enter(descriptor, path, reference, self.home, whole=scoped)
         except OSError as failure:
             if failure.errno == errno.EINVAL:
                 self._note_leftover(descriptor, reference)
@@ -203,7 +226,7 @@ class _Seen:
             return None
         finally:
             os.close(descriptor)
-        look.busy = inode in self.lived_in
+        look.reference, look.busy = reference, inode in self.lived_in
         self.by_inode[inode] = look
         self.looks.others.append(look)
         return look

@@ -48,6 +48,7 @@ _U32 = struct.Struct("=I")
 
 _ONE = _U32.pack(1)
 _LINK_PICKER = Picker(1, 3, 4, 5, 10, 18, 20, 26, 27, 37, 52, start=16)  # IFLA_*
+_BELOW_PICKER = Picker(5, start=16)
 _ALIAS_PICKER = Picker(20, start=16)
 _INFO_PICKER = Picker(1, 2, 4, 5)  # IFLA_INFO_*
 _VXLAN_PICKER = Picker(3)  # IFLA_VXLAN_LINK
@@ -250,6 +251,11 @@ def loopback_row(body: bytes) -> LinkRow:
 def index_of_link(body: bytes) -> int:
     """Return the index of the link that a message is about, without decoding the rest."""
     return int(_U32.unpack_from(body, 4)[0])
+
+
+def ends(body: bytes) -> tuple[int, int]:
+    """Return the index of the link that a message is about, and of a veth's other end, 0 where there is none."""
+    return index_of_link(body), _number(_BELOW_PICKER.pick(body).get(5, b""))
 
 
 def _number(payload: bytes) -> int:

@@ -24,7 +24,8 @@ class View(NamedTuple):
 
     def paint(self, text: str, *codes: str) -> str:
         """Return the text fit for the stream, in the colours of the SGR codes (ECMA-48, 8.3.117) if it shows any."""
-        text = text.translate(_CONTROLS)
+        if not text.isprintable():
+            text = text.translate(_CONTROLS)
         if not self.unicode:
             text = text.translate(_TO_ASCII)
         return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if self.colour and codes and text else text

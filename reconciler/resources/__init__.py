@@ -17,7 +17,8 @@ Objects are named by symbols, so that a desired state can be written down before
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from operator import attrgetter
 from typing import TypeAlias
 
 from .coexistence import DOCKER, Accepts
@@ -133,25 +134,27 @@ def state(resources: Iterator[Resource] | tuple[Resource, ...] | list[Resource])
 
 def subject(resource: Resource) -> tuple[str | None, str | None]:
     """Return the container and the network that a resource is for, each None where there is none, or several."""
+    if path := _PATHS.get(type(resource)):  # of nearly all in a large plan
+        return _split(path(resource))
     match resource:
         case Netns(sandbox=name) | ResolvConf(sandbox=name):
             return name, None
         case DnsServer(sandbox=name):
             return name or None, None
-        case Link(path=path) | Port(path=path) | Address(link=path) | Delegated(path=path):
-            return _split(path)
-        case FdbEntry(link=path) | Neighbour(link=path) | BridgeVlan(link=path) | Shaper(link=path):
-            return _split(path)
-        case Wireguard(link=path) | WireguardPeer(link=path):
-            return _split(path)
         case DnsHosts(network=name):
             return None, name
-        case Route(link=str(path)):
-            return _split(path)
+        case Route(link=str(link)):
+            return _split(link)
         case Route(sandbox=name) | NftTable(sandbox=name):
             return name or None, None
         case _:
             return None, None
+
+
+_PATHS: Mapping[type, Callable[[Resource], str]] = {
+    **dict.fromkeys((Link, Port, Delegated), attrgetter("path")),
+    **dict.fromkeys((one for one in CARRIED if one is not Route), attrgetter("link")),
+}
 
 
 def within(resources: State, containers: Collection[str]) -> State:
