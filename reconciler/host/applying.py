@@ -112,6 +112,8 @@ def _kind(change: Change) -> str:
             return "undress"
         case Create(after=Netns()):
             return "make"
+        case Update(after=Netns()):
+            return "remake"
         case Delete(before=Netns()):
             return "unmake"
         case Create(after=BridgeVlan()) | Update(after=BridgeVlan()):

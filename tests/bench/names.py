@@ -19,6 +19,8 @@ from .measure import NETAPPLY, cost
 
 COUNT = 10_000
 QUESTIONS = 10_000
+OUTSTANDING = 16
+"""Questions that wait for their answers at a time, as those of several clients do; dnsperf's usual limit is 100."""
 SERVER = "10.20.0.1"
 
 MANIFEST = """
@@ -50,17 +52,38 @@ def ten_thousand() -> Iterator[Row]:
             50,
             "ms",
         )
+        alone, many = _answered(1), _answered(OUTSTANDING)
+        yield Row(
+            "questions among 10,000 names",
+            f"{OUTSTANDING} outstanding; one after the other {alone:.0f}",
+            many,
+            5000,
+            "a second",
+            at_least=True,
+        )
+
+
+def _answered(outstanding: int) -> float:
+    """Return how many questions from a container are answered a second, so many of which are always under way."""
+    questions = [question(f"c{1 + number % (COUNT - 1)}", "A") for number in range(QUESTIONS)]
+    with inside("web"):
+        handle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with handle:
+        handle.settimeout(2)
+        handle.connect((SERVER, 53))
         started = time.monotonic()
-        with inside("web"):
-            handle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with handle:
-            handle.settimeout(2)
-            handle.connect((SERVER, 53))
-            for number in range(QUESTIONS):
-                handle.send(question(f"c{1 + number % (COUNT - 1)}", "A"))
-                assert struct.unpack_from("!H", handle.recv(512), 6) == (1,)
-        each = (time.monotonic() - started) / QUESTIONS
-        yield Row("question among 10,000 names", f"{1 / each:.0f} a second, one after the other", each * 1e6, 200, "us")
+        for number, query in enumerate(questions):
+            handle.send(query)
+            if number >= outstanding - 1:
+                _take(handle)
+        for _ in range(outstanding - 1):
+            _take(handle)
+        return QUESTIONS / (time.monotonic() - started)
+
+
+def _take(handle: socket.socket) -> None:
+    """Take an answer with one address in it."""
+    assert struct.unpack_from("!H", handle.recv(512), 6) == (1,)
 
 
 def _write(host: LinuxHost, records: list[str]) -> float:

@@ -9,6 +9,7 @@ from tests.machine import Machine
 
 from .cases import ROUNDS, Bench, Row, bench, phases
 from .measure import Cost, cost, median
+from .phases import GONE_BY
 
 FEW, MANY = 10_000, 50_000
 
@@ -36,10 +37,10 @@ def remote_endpoints() -> Iterator[Row]:
     measured = f"cpu {few['apply']:.2f} s; bridge and ip -batch cpu {batch.cpu:.2f} s"
     yield Row(f"{FEW:,} remote endpoints applied", measured, few["apply"], 0.5, "s", "pyroute2 12.8 s, batch 1.0 s")
     yield Row("  against bridge and ip -batch", "", few["apply"] / batch.cpu, None, "x batch")
-    total = sum(seconds for name, seconds in few.items() if name != "elapsed")
-    parts = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in few.items() if name != "elapsed")
+    total = sum(seconds for name, seconds in few.items() if name not in GONE_BY)
+    parts = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in few.items() if name not in GONE_BY)
     yield Row("  the whole run (cpu)", f"{parts} ms", total, None, "s")
-    none = sum(_median(idle, name) for name in idle[0] if name != "elapsed")
+    none = sum(_median(idle, name) for name in idle[0] if name not in GONE_BY)
     yield Row("  nothing to do (cpu)", f"observing {_median(idle, 'observe') * 1000:.0f} ms", none, None, "s")
     grown = f"cpu {few['apply']:.2f} to {many['apply']:.2f} s"
     yield Row(f"  growth to {MANY:,}", grown, many["apply"] / few["apply"], 1.2 * MANY / FEW, "x")
