@@ -14,17 +14,34 @@ if TYPE_CHECKING:
     from dataclasses import dataclass
 else:
     import dataclasses
+    import functools
+    import operator
 
     def dataclass(*, frozen: bool = False, eq: bool = True, slots: bool = False):
-        """Return the decorator of that name of the standard library; what is frozen has a hash, and no guard."""
+        """Return the decorator of that name of the standard library; what is frozen has a hash, and no guard.
+
+        What all classes can share is not written and compiled for each anew, as the standard library does.
+        """
         if not frozen:
             return dataclasses.dataclass(eq=eq, slots=slots)
 
         def made(kind: type) -> type:
             kind.__hash__, kind.__repr__ = _hash, _repr
-            return dataclasses.dataclass(repr=False, eq=eq, slots=slots)(kind)
+            if eq:
+                kind.__eq__ = _equal
+            return dataclasses.dataclass(repr=False, eq=False, slots=slots)(kind)
 
         return made
+
+    def _equal(value: object, other: object) -> bool:
+        if other.__class__ is not value.__class__:
+            return NotImplemented
+        compared = _compared(value.__class__)
+        return compared(value) == compared(other)
+
+    @functools.cache
+    def _compared(kind: type) -> operator.attrgetter:
+        return operator.attrgetter(*(part.name for part in dataclasses.fields(kind) if part.compare))
 
     def _hash(value: object) -> int:
         return hash(tuple(getattr(value, part.name) for part in dataclasses.fields(value) if part.compare))
