@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,19 @@ def executable(folder: Path, name: str, text: str, mode: int = 0o755) -> Path:
     path.write_text(text)
     path.chmod(mode)
     return path
+
+
+def of_the_examples(folder: Path) -> dict[str, str]:
+    """Put the drivers of manifests/ into a folder; returns the variables by which netapply finds them there."""
+    examples = ROOT / "manifests"
+    with (examples / "python-driver/pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    ((driver, module),) = project["entry-points"][ENTRY_POINTS].items()
+    name = project["name"].removeprefix("netapply-")
+    assert module == f"netapply_{name}"
+    package(folder, name, (examples / f"python-driver/{module}.py").read_text(), project["version"], driver)
+    executable(folder, "star", (examples / "exec-driver/star").read_text())
+    return {"PYTHONPATH": str(folder), "NETAPPLY_DRIVER_PATH": str(folder)}
 
 
 def answering(replies: Mapping[str, Any]) -> str:

@@ -106,6 +106,7 @@ def _become(handles: Sequence[int]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(wanted["environ"])
+        sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         sys.argv = ["netapply", *wanted["arguments"]]
         reconciler.__main__.main()
     except SystemExit as left:

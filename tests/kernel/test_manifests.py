@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster import Host, add_host, cluster
 from tests.dns import Upstream, ask
+from tests.drivers import of_the_examples
 from tests.kernel import test_ports as ports_tests
 from tests.machine import Machine
 
@@ -72,6 +73,22 @@ def pods(host: Machine) -> None:
     host.run("ip link set pods0 addrgenmode none up")
     for address in ("10.41.0.1/24", "fd00:41::1/64 nodad"):
         host.run(f"ip addr add {address} dev pods0")
+
+
+def executable(host: Machine) -> None:
+    """Put the driver where its manifest says, by the command that it says."""
+    Path("/etc/netapply").mkdir(exist_ok=True)
+    host.run("mount -t tmpfs -o mode=755 tmpfs /etc/netapply")
+    text = (ROOT / "exec-driver/star.yaml").read_text()
+    (command,) = (line.removeprefix("#") for line in text.splitlines() if line.startswith("#   install "))
+    host.run(["env", "-C", str(ROOT.parent), *command.split()])
+
+
+def package(host: Machine) -> None:
+    """Have the driver be among the packages that Python finds, as pip has it."""
+    folder = Path("/run/drivers")
+    folder.mkdir()
+    host.environ["PYTHONPATH"] = of_the_examples(folder)["PYTHONPATH"]
 
 
 def weave(host: Machine) -> None:
@@ -217,6 +234,8 @@ PREPARE: dict[str, Act] = {
     "adopted": legacy,
     "cni": pods,
     "docker-plugin": weave,
+    "exec-driver": executable,
+    "python-driver": package,
     "external": bridge,
     "ipvlan-l2": home("192.168.47.1/24", "fd00:47::1/64"),
     "ipvlan-l3": router,
@@ -572,6 +591,24 @@ def services(host: Machine) -> None:
         assert redis.spread("worker", "10.44.1.200", 6379, 2) == {"redis-1": 2}
 
 
+def star(host: Machine) -> None:
+    """The sensors reach the collector, and not each other, whoever asks; the host is not there."""
+    for family, start in ((4, "10.62.0."), (6, "fd00:62::")):
+        collector, one, two = (f"{start}{number}" for number in (10, 11, 12))
+        reach(host, ("sensor-1", collector), ("sensor-2", collector), ("collector", one), ("collector", two))
+        assert host.tcp("sensor-1", "collector", collector) == one
+        assert host.udp("collector", "sensor-2", two) == collector
+        unreached(host, ("sensor-1", two), ("sensor-2", one))
+        assert host.addresses("sensor-1", family) == [one]
+    unreached(host, ("", "10.62.0.10"), ("collector", "203.0.113.2"))
+
+
+def segment(host: Machine) -> None:
+    pair_of_both_families(host)
+    assert host.tcp("one", "two", "10.63.0.12") == "10.63.0.11"
+    unreached(host, ("", "10.63.0.11"), ("one", "203.0.113.2"))
+
+
 CHECK: dict[str, Act] = {
     "docker": voting_app_published,
     "podman": voting_app_published,
@@ -586,6 +623,7 @@ CHECK: dict[str, Act] = {
     "docker-plugin": pair_of_both_families,
     "dns": names,
     "dual-stack": dual_stack,
+    "exec-driver": star,
     "external": external,
     "gateway-modes": gateway_modes,
     "host-and-none": host_and_none,
@@ -611,6 +649,7 @@ CHECK: dict[str, Act] = {
     "pinned": pinned,
     "process": process,
     "protect": protect,
+    "python-driver": segment,
     "routes": routes,
     "services": services,
     "shop": shop,

@@ -26,6 +26,13 @@ containers: {one: {networks: [drawer]}, two: {networks: [drawer]}}
 """
 
 
+def test_the_package_among_the_examples_is_the_driver_of_the_page() -> None:
+    folder = PAGE.parents[1] / "manifests/python-driver"
+    assert (folder / "netapply_segment.py").read_text() == next(text for name, text in BLOCKS if name == "python")
+    entry_point = next(text for name, text in BLOCKS if name == "toml")
+    assert entry_point in (folder / "pyproject.toml").read_text()
+
+
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Install the page's driver by the page's entry point."""

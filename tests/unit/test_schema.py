@@ -248,7 +248,8 @@ def test_what_a_variable_stands_for_is_checked_once_it_is_replaced(network: dict
 @pytest.mark.parametrize("manifest", sorted((ROOT / "manifests").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_an_editor_finds_nothing_wrong_with_the_examples(manifest: Path) -> None:
     document = yaml.safe_load(manifest.read_text())
-    if "project" in document:  # or it is a part of one
+    brings_its_driver = manifest.parent.name in ("exec-driver", "python-driver")  # which the editor would have to know
+    if "project" in document and not brings_its_driver:  # or it is a part of one
         assert list(EDITOR.iter_errors(document)) == []
 
 
