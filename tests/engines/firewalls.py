@@ -36,13 +36,11 @@ ASK = ("ip", "netns", "exec", "web", "env", "RES_OPTIONS=timeout:1 attempts:1", 
 
 
 def own(lab: Lab, *folders: str) -> None:
-    """Give a lab copies of its own of folders of the machine's, and an empty /etc/netns."""
+    """Give a lab copies of its own of folders of the machine's."""
     for one in folders:
         copy = lab.folder / one.replace("/", "_")
         shutil.copytree(one, copy, symlinks=True)
         lab.run(["mount", "--bind", str(copy), one])
-    Path("/etc/netns").mkdir(exist_ok=True)
-    lab.run("mount -t tmpfs tmpfs /etc/netns")
 
 
 def outside(lab: Lab) -> Outside:

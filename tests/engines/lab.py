@@ -1,7 +1,8 @@
 """Hosts with real container engines in them: namespaces of their own for all but users, their own /run and cgroups.
 
 What runs in such a host is ended with it: its first process is the first of its PID namespace. Nothing of the machine's
-is touched but a folder for images and logs. The tests themselves stay outside and look in.
+is touched but a folder for images and logs; /etc/netns is made where there is none. The tests themselves stay outside
+and look in.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ SETUP = r"""
 set -e
 hostname lab
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/netns /run/lock /run/containers
+mkdir -p /run/netns /run/lock /run/containers /etc/netns
+mount -t tmpfs -o mode=755 tmpfs /etc/netns
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
 for one in cpu cpuacct cpuset memory devices freezer blkio pids; do
@@ -151,10 +153,10 @@ class Lab:
         """Connect from one namespace to an address of another; returns the client's address as the server sees it."""
         return Machine().tcp(self.netns(client), self.netns(server), address, port, target=target)
 
-    def http(self, server: int, address: str, *client: str) -> str:
+    def http(self, server: str | int, address: str, *client: str) -> str:
         """Have somebody fetch a page by busybox's wget; returns the client's address as the server sees it.
 
-        The server is a process: a listener is opened in its namespace, at port 80. `client` is what to put before wget.
+        A listener is opened in the server's namespace, at port 80. `client` is what to put before wget.
         """
         with Machine().socket(self.netns(server), "::", 80) as listener, ThreadPoolExecutor(1) as pool:
             listener.settimeout(PATIENCE)

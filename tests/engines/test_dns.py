@@ -62,9 +62,8 @@ def find_each_other(one: Docker | Podman, text: str, server: str) -> Pair:
     return Pair(web, db, manifest, before)
 
 
-# /etc/netns of a lab is the machine's own: nothing is to be written there
 BESIDE = SHOP.replace("front: {ipam", "front: {no_default_route: true, ipam").replace(
-    "sandbox: {ENGINE: shop-db}", "dns: false"
+    "sandbox: {ENGINE: shop-db}, ", ""
 )
 
 

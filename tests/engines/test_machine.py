@@ -54,6 +54,28 @@ def test_a_machine_is_attached_restarted_and_detached(machined: Machined) -> Non
     machined.stop("web")
 
 
+def test_a_machine_finds_names_once_its_own_resolv_conf_says_whom_to_ask(machined: Machined) -> None:
+    lab, resolv_conf = machined.lab, machined.rootfs / "etc/resolv.conf"
+    manifest = lab.manifest(SHOP.replace("project: shop", "project: shop\ndns: true"))
+    pid = machined.run("web")
+    in_web = ("nsenter", f"--target={pid}", "--net", "--mount", "--root", "--")
+    in_db = ("ip", "netns", "exec", "db", "/bin/busybox")
+    try:
+        assert "no names are found from web: there is no /etc/resolv.conf" in lab.netapply(manifest)
+        assert not resolv_conf.exists(), "it is not netapply's to make"
+        assert lab.http(pid, "web", *in_db) in ("10.20.0.11", "fd00:20::11"), "it is found all the same"
+        resolv_conf.write_text("nameserver 10.20.0.1\n")
+        said = lab.netapply(manifest)
+        assert "no names are found" not in said
+        assert "nothing to do" in said
+        assert lab.http("db", "db", *in_web) in ("10.20.0.10", "fd00:20::10")
+        lab.netapply("destroy", manifest)
+        assert resolv_conf.read_text() == "nameserver 10.20.0.1\n"
+    finally:
+        resolv_conf.unlink(missing_ok=True)
+        machined.stop("web")
+
+
 def test_a_machine_that_was_killed_is_not_whoever_has_its_number_now(machined: Machined) -> None:
     """systemd-nspawn was killed and told nobody, so that the file stays."""
     lab, manifest = machined.lab, machined.lab.manifest(SHOP)
