@@ -46,7 +46,7 @@ unit: venv ## unit tests only
 kernel: venv ## kernel tests only (root)
 	$(BIN)/pytest tests/kernel -n $(JOBS) --dist worksteal
 
-test-vm: venv ## tests on a stock Debian kernel under QEMU, ten minutes at most; VM_TESTS=..., VM_BRIEF=1, COVERAGE=1 (root)
+test-vm: venv ## tests on a stock Debian kernel under QEMU, 20 minutes at most, 10 with VM_BRIEF=1; VM_TESTS=..., COVERAGE=1 (root)
 	@.ci/deps vm
 	@$(BIN)/python -m tests.vm.suite $(VM_TESTS)
 

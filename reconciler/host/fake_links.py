@@ -31,7 +31,13 @@ SETTINGS = {
 """Some of those that a link has under net.ipv4 and net.ipv6."""
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
-    "bridge": {"vlan_filtering": False, "vlan_default_pvid": 1},
+    "bridge": {
+        "forward_delay": 15,
+        "mcast_snooping": True,
+        "stp_state": False,
+        "vlan_default_pvid": 1,
+        "vlan_filtering": False,
+    },
     "ipvlan": {"mode": "l3", "flag": "bridge"},
     "macvlan": {"mode": "vepa", "bc_queue_len": 1000},
     "vlan": {"protocol": "802.1q"},

@@ -84,6 +84,7 @@ TABLE = nft_table("drop")
 TAGGED = replace(FRONT, tags=(f"uplink-down={CARD}",))
 PORT = Port("front#uplink", CARD, "front", found_up=False)
 FILTERING = replace(TAGGED, options={"vlan_filtering": True, "vlan_default_pvid": 0}, tags=(VLANS, *TAGGED.tags))
+STP = replace(FRONT, options={"stp_state": True, "forward_delay": 4, "mcast_snooping": False})
 WEB_VLANS = replace(WEB_FRONT, tags=(VLANS,))
 NATIVE = BridgeVlan("web/front", 10, pvid=True, untagged=True)
 TRUNK = [BridgeVlan("web/front", number) for number in range(20, 25)]
@@ -247,6 +248,12 @@ LISTS: dict[str, list[list[Change]]] = {
         ),
         change(WEB_FRONT, replace(WEB_FRONT, port={"hairpin": True}), "port.hairpin"),
         change(WEB_FRONT, replace(WEB_FRONT, tags=("protect",)), "tags"),
+    ],
+    "how a bridge works changes in place": [
+        made(FRONT),
+        change(FRONT, STP, "options.stp_state", "options.forward_delay", "options.mcast_snooping"),
+        change(STP, replace(STP, options={"stp_state": False}), "options.stp_state"),
+        [*gone(FRONT), *made(STP)],
     ],
     "IPv6 leaves a link below its least MTU": [
         made(*SHOP),

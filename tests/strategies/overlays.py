@@ -76,6 +76,7 @@ def options(number: int, stock: bool = False) -> st.SearchStrategy[Document]:
             "gateway_mode_ipv6": modes,
             "name": st.sampled_from([f"shopov{number}", f"otherov{number}"]),
             "host_prefix_ipv4": st.sampled_from([27, 28]),
+            "host_prefix_ipv6": st.sampled_from([80, 112]),
             "direct_routing": st.booleans(),
             **({"encrypted": st.booleans()} if stock else {}),
         },
@@ -108,7 +109,7 @@ def settle(document: Document) -> None:
         if opts.get("mode") == "l3":
             _settle_l3(document, name)
         else:
-            for key in ("host_prefix_ipv4", "direct_routing"):
+            for key in ("host_prefix_ipv4", "host_prefix_ipv6", "direct_routing"):
                 opts.pop(key, None)
 
 

@@ -1,8 +1,11 @@
-"""The main job once more, where plugins make some of the networks."""
+"""The main job once more, where plugins make some of the networks, or say how."""
 
 from __future__ import annotations
 
 import errno
+import io
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -10,14 +13,38 @@ from hypothesis import strategies as st
 
 from reconciler import engine
 from reconciler.errors import ApplyFailed
+from reconciler.host import executables
 from reconciler.host.fake import FakeHost
 from reconciler.plan import Create, Delete
 from reconciler.resources import HOST, Delegated
+from tests.drivers import code, executable
 from tests.strategies import Document, Foreign, manifest, unprotected
 from tests.strategies import new_host as bare_host
 from tests.strategies.plugins import pairs_with_plugins
 
 from .test_converge_random import FORCE, apply, go, what_is
+
+
+@pytest.fixture(scope="module", autouse=True)
+def segment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The executable driver that docs/drivers/exec.md shows, run in this process: it is asked hundreds of times."""
+    folder, text = tmp_path_factory.mktemp("drivers"), code("drivers/exec.md")
+    executable(folder, "segment", text)
+    program = compile(text, "segment", "exec")
+
+    def run(file: executables.Executable, request: bytes, timeout: float, doing: str) -> bytes:
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.StringIO(request.decode()))
+            patch.setattr(sys, "stdout", said)
+            exec(program, {"__name__": "__main__"})
+        return said.getvalue().encode()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executables, "FOLDERS", ())
+        patch.setenv(executables.VARIABLE, str(folder))
+        patch.setattr(executables, "run", run)
+        yield
 
 
 def new_host() -> FakeHost:

@@ -11,7 +11,7 @@ from tests.hosts import bridge_nf, canary, host, new_host, only_for_root, pytest
 __all__ = ["bridge_nf", "canary", "host", "new_host", "pytest_runtest_setup"]
 
 HERE = Path(__file__).parent
-LONG = ("test_wireguard.py", "test_bridge_vlan.py")
+LONG = ("test_wireguard.py", "test_wireguard_traffic.py", "test_bridge_vlan.py", "test_examples.py")
 """The files with the tests that take longest."""
 
 

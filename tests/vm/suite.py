@@ -38,7 +38,7 @@ COVERAGE = bool(os.environ.get("COVERAGE"))
 BRIEF = bool(os.environ.get("VM_BRIEF"))
 """Whether to leave out what is marked as thorough."""
 
-LIMIT = 1800 if COVERAGE else 600
+LIMIT = 3600 if COVERAGE else 600 if BRIEF else 1200
 """Seconds for all of it, unless VM_LIMIT says otherwise."""
 
 LEFT_FOR_REPORT = 40

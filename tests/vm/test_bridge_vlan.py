@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.kernel import test_manifests
 from tests.kernel.test_manifests import reach, unreached, without_what_stays
 from tests.machine import Machine
 
@@ -162,10 +161,3 @@ def test_vlans_on_a_bridge_that_does_not_filter_are_refused_before_anything_is_t
     refused = host.netapply("-", stdin=THEIRS, code=69)
     assert "the bridge br0 does not filter VLANs" in refused.stderr
     assert host.snapshot() == before
-
-
-@pytest.mark.thorough
-@pytest.mark.needs_kernel("vlan")
-def test_the_example_works(host: Machine) -> None:
-    path = test_manifests.ROOT / "bridge-vlans.yaml"
-    test_manifests.test_an_example_works_is_idempotent_and_goes_without_a_trace(path, host)
