@@ -245,12 +245,14 @@ def explain(
 
     manifest = api.load(*file)
     host = commands.host_factory()
-    filters = host.filters(model.HOOKS)
+    rules = host.rules()
+    filters = host.filters(model.hooks(rules))
     proposal = api.plan(manifest, host, Options(here=here))
-    known = model.situation(proposal, manifest, filters, bridged() if filters else (), host.rules())
+    known = model.situation(proposal, manifest, filters, bridged() if filters else (), rules)
     try:
-        one = model.sender(start, known.topology, known.elsewhere)
-        other = model.end(target, known.topology, known.elsewhere)
+        one = model.sender(start, known.topology, known.elsewhere, known.waiting)
+        known = replace(known, told=host.told(model.placed(one, known)))
+        other = model.aimed(target, one, known)
     except model.Unknown as wrong:
         raise Usage(str(wrong)) from wrong
     answer = model.explain(one, other, replace(known, sockets=host.listeners(model.concerned(one, other, known))))

@@ -203,13 +203,13 @@ def scope_of(manifest: Manifest) -> Scope:
 def _published(manifest: Manifest) -> frozenset[tuple[str, int]] | None:
     """Return the ports of the host that the manifest says are to lead to containers, None where none is to.
 
-    A container's free port is not known yet.
+    A container's free port is not known yet: it is 0.
     """
     ports = [port for container in manifest.containers_here.values() for port in container.ports]
     services = [port for service in manifest.services.values() for port in service.ports if port.published]
     if not ports and not services:
         return None
-    wanted = {(port.protocol, port.published) for port in ports if port.published}
+    wanted = {(port.protocol, port.published or 0) for port in ports}
     return frozenset(wanted | {(port.protocol, port.published) for port in services if port.published})
 
 

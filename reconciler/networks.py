@@ -12,6 +12,9 @@ from typing import NamedTuple
 from .resources import Netns, Option
 from .values import dataclass, field
 
+FREE_PORTS = range(20000, 32768)
+"""Where the host's ports are taken from that a manifest leaves open, as far as the host has no other use for them."""
+
 
 def entries(value: Option | None) -> tuple[Option, ...]:
     """Return what an option says that is one value or a list of several: lists are JSON in the model."""

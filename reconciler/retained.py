@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import firewall
@@ -177,22 +177,43 @@ def retained_ports(topology: Topology, kept: State, observed: State) -> Ports:
 
     from .firewall.ports import order, published, summary
 
-    wanted = summary(topology.publications)
+    was = summary(published(table.text))
+    services = {service.name for service in topology.services}
+    publications = [
+        _lasting(one, was[place], there) if place in was and one.owner in services else one
+        for place, one in summary(topology.publications).items()
+    ]
+    wanted = summary(publications)
     stay = [
         replace(one, leaving=tuple(end for end in one.leaving if end.address in there))
-        for one in published(table.text)
+        for place, one in was.items()
         if there.issuperset(target.address for target in one.targets)
+        and (place not in wanted or wanted[place].owner != one.owner)
     ]
     clashes = [
         f"port {one.port}/{one.protocol} of the host is wanted by {other.owner}, "
         f"and --no-prune leaves it to {one.owner}"
         for one in stay
-        for other in topology.publications
+        for other in publications
         if (one.protocol, one.port, one.family) == (other.protocol, other.port, other.family)
         and (None in (one.host_ip, other.host_ip) or one.host_ip == other.host_ip)
     ]
     stay = [one for one in stay if not {(one.protocol, one.host_ip, one.port, one.family)} & wanted.keys()]
-    return Ports(tuple(sorted((*topology.publications, *stay), key=order)), tuple(dict.fromkeys(clashes)))
+    return Ports(tuple(sorted((*publications, *stay), key=order)), tuple(dict.fromkeys(clashes)))
+
+
+def _lasting(one: Publication, was: Publication, staying: Collection[str]) -> Publication:
+    """Return a service's publication with those who served and stay, though no manifest names them: they are asked no
+    more, and keep the connections that they have, as others do that leave the service and run on."""
+    from dataclasses import replace
+
+    from .networks import Target
+
+    if was.owner != one.owner or one.protocol == "udp" or one.host_ip:  # a container's own may have a service's name
+        return one
+    left = {Target(end.address, end.port) for end in (*was.targets, *was.leaving) if end.address in staying}
+    left -= {Target(end.address, end.port) for end in one.targets}
+    return replace(one, leaving=tuple(sorted({*one.leaving, *left})))
 
 
 def retained_services(topology: Topology, kept: State, observed: State) -> dict[str, tuple[Service, ...]]:

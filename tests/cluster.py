@@ -28,20 +28,24 @@ _HOLD = (
 
 @dataclass
 class Host:
-    """One of the hosts: `pid` is a process that lives in it, `number` the last part of its addresses."""
+    """One of the hosts: `pid` is a process that lives in it, `number` the last part of its addresses.
+
+    `near`: it is on the bridge, and not behind a router.
+    """
 
     machine: Machine
     name: str
     number: int
     pid: int
+    near: bool = True
 
     @property
     def ipv4(self) -> str:
-        return f"192.0.2.{self.number}"
+        return f"{'192.0.2' if self.near else '203.0.113'}.{self.number}"
 
     @property
     def ipv6(self) -> str:
-        return f"2001:db8:2::{self.number}"
+        return f"2001:db8:{2 if self.near else 3}::{self.number}"
 
     def address_of(self, family: int) -> str:
         return self.ipv4 if family == 4 else self.ipv6
@@ -96,17 +100,40 @@ def cluster(machine: Machine, names: Sequence[str] = NAMES, mtu: int = 1500) -> 
 
 def add_host(machine: Machine, name: str, number: int, mtu: int = 1500) -> Host:
     """Make one more host on the bridge `lan`."""
+    host = Host(machine, name, number, _inhabited(machine))
+    machine.run(f"ip link add port-{name} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {host.pid}")
+    machine.run(f"ip link set port-{name} master lan up addrgenmode none")
+    _connect(host, "192.0.2.254", "2001:db8:2::fe")
+    return host
+
+
+def add_host_behind(machine: Machine, name: str, number: int) -> Host:
+    """Make one more host on a link of its own, and have the isolated host be the router between that and `lan`."""
+    host = Host(machine, name, number, _inhabited(machine), near=False)
+    machine.run(f"ip link add port-{name} type veth peer name eth0 netns {host.pid}")
+    lines = [f"link set port-{name} up addrgenmode none", f"addr add 203.0.113.254/24 dev port-{name}"]
+    machine.run("ip -batch -", stdin="\n".join([*lines, f"addr add 2001:db8:3::fe/64 dev port-{name} nodad"]))
+    for link in ("lan", f"port-{name}"):  # by which a router asks for its neighbours
+        machine.run(f"ip addr add fe80::fe/64 dev {link} nodad")
+    for setting in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        machine.sysctl(setting, "1")
+    _connect(host, "203.0.113.254", "2001:db8:3::fe")
+    return host
+
+
+def _inhabited(machine: Machine) -> int:
+    """Return a process in new network and mount namespaces, with a /run of its own."""
     process = machine.start(["unshare", "--net", "--mount", "sh", "-c", f"{_HOLD} && exec sleep 600"])
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
-    host = Host(machine, name, number, process.pid)
-    machine.run(f"ip link add port-{name} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {process.pid}")
-    machine.run(f"ip link set port-{name} master lan up addrgenmode none")
+    return process.pid
+
+
+def _connect(host: Host, *routers: str) -> None:
+    """Give a host's eth0 its addresses, and the host its ways out."""
     lines = ["link set eth0 up addrgenmode none"]
     lines += [f"addr add {host.ipv4}/24 dev eth0", f"addr add {host.ipv6}/64 dev eth0 nodad"]
-    lines += ["route add default via 192.0.2.254", "route add default via 2001:db8:2::fe"]
-    host.run("ip -batch -", stdin="\n".join(lines))
-    return host
+    host.run("ip -batch -", stdin="\n".join([*lines, *(f"route add default via {router}" for router in routers)]))
 
 
 class Frame(NamedTuple):

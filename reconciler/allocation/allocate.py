@@ -114,6 +114,10 @@ def _reached(manifest: Manifest, observation: Observation, networks: Sequence[Ne
     names: Names | None = None
     publications: tuple[Publication, ...] = ()
     notes: list[str] = []
+    if manifest.hosts:
+        from . import spread
+
+        notes += spread.remarks(networks, manifest, observation.facts)
     if manifest.services:
         from . import services
 

@@ -11,12 +11,9 @@ from ..host import Facts, Observation
 from ..lowering import publishing
 from ..manifest.model import ContainerSpec, Manifest, NetworkSpec, PortSpec
 from ..naming import digest
-from ..networks import Network, Publication, Target
+from ..networks import FREE_PORTS, Network, Publication, Target
 from ..resources import Key, NftTable
 from ..values import dataclass
-
-FREE = range(20000, 32768)
-"""Where free ports are taken from, as far as they are not what the host itself takes for connections."""
 
 _DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -110,7 +107,7 @@ def _settled(
             used.add((protocol, port))
     low, high = observation.facts.ephemeral
     busy = used | {(one.protocol, one.port) for one in observation.facts.listening}
-    free = [port for port in FREE if not low <= port <= high]
+    free = [port for port in FREE_PORTS if not low <= port <= high and port not in observation.facts.led]
     for identity in open_:
         if identity in result:
             continue
@@ -121,7 +118,7 @@ def _settled(
         if found is None:
             what = f"port {identity[2]}/{identity[1]} of container {identity[0]}"
             raise HostLacks(
-                f"no port from {FREE.start} to {FREE.stop - 1} of the host is free for {what}; name another"
+                f"no port from {FREE_PORTS.start} to {FREE_PORTS.stop - 1} of the host is free for {what}; name another"
             )
         result[identity] = found
         busy.add((identity[1], found))

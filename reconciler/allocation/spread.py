@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..host import Facts
+from ..host import Facts, HostLink
+from ..lowering import shares
 from ..manifest.model import HostSpec, Manifest
+from ..manifest.words import listed
 from ..networks import Network, Node, Remote
 from .ipam import BITS, Prefix, address, prefix
 from .macs import Macs
@@ -29,8 +31,7 @@ def spread(
     """
     numbers = vnis(manifest, [name for name, one in segments.items() if one.traits.span])
     remotes = _remotes(manifest, segments, addresses, macs)
-    link = underlay(manifest, facts)
-    near = tuple(map(prefix, link.addresses if link else ()))
+    near = _straight(underlay(manifest, facts))
     for network in networks:
         name = network.name
         if name not in numbers:
@@ -48,6 +49,39 @@ def spread(
             remotes=tuple(remotes.get(name, ())),
             whole=tuple(room.across.destination for room in segments[name].rooms if room.across),
             virtual=tuple(_virtual(name, segments[name], addresses)),
+        )
+
+
+def _straight(link: HostLink | None) -> tuple[Prefix, ...]:
+    """Return the subnets of a link to which packets can be sent as they are.
+
+    A router asks for its IPv6 neighbours by a link-local address, and without one it asks nobody: the source of what it
+    forwards is not its own (ndisc_solicit, ndisc_send_ns of net/ipv6/ndisc.c).
+    """
+    found = [prefix(one) for one in link.addresses] if link else []
+    return tuple(found if link and _asks(link) else (one for one in found if one.family == 4))
+
+
+def _asks(link: HostLink) -> bool:
+    return any(one.startswith("fe80:") for one in link.addresses)
+
+
+def remarks(networks: Iterable[Network], manifest: Manifest, facts: Facts) -> Iterator[str]:
+    """Yield what a reader should know: hosts on this one's link to which packets can't be sent as they are."""
+    link = underlay(manifest, facts)
+    wanting = [one.name for one in networks if shares.direct(one)]
+    if link is None or _asks(link) or not wanting:
+        return
+    near = [prefix(one) for one in link.addresses]
+    others = [(name, address(host.address)) for name, host in sorted(manifest.hosts.items()) if name != manifest.here]
+    close = [
+        name for name, (family, value) in others if family == 6 and any(value in one for one in near if one.family == 6)
+    ]
+    if close:
+        yield (
+            f"direct_routing of {listed(wanting, 'and')} does nothing for {listed(close, 'and')}: {link.name} has no"
+            " link-local address, by which a router asks for its neighbours, so that packets go in VXLAN;"
+            f" `sysctl -w net/ipv6/conf/{link.name}/addr_gen_mode=0` gives it one"  # there may be dots in its name
         )
 
 

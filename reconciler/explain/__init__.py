@@ -16,10 +16,10 @@ from ..engine import Proposal
 from ..host import Filter, Rule
 from ..manifest.model import Manifest
 from ..networks import Endpoint, Network, Topology
-from .ends import End, Unknown, addresses, containers, end, endpoints, network_of, sender
+from .ends import End, Unknown, Waiting, addresses, containers, end, endpoints, network_of, sender
+from .foreign import leaving
 from .listening import concerned
 from .situation import (
-    HOST_HERE,
     Hop,
     Situation,
     family_of,
@@ -29,7 +29,6 @@ from .situation import (
     leg,
     published,
     source,
-    way_out,
 )
 from .ways import answer, from_container, from_host, from_outside
 
@@ -40,9 +39,12 @@ __all__ = [
     "Situation",
     "Unknown",
     "Way",
+    "aimed",
     "concerned",
     "end",
     "explain",
+    "hooks",
+    "placed",
     "sender",
     "situation",
     "way",
@@ -95,6 +97,15 @@ class Answer(NamedTuple):
         return order[min(best.values())]
 
 
+def hooks(rules: Sequence[Rule]) -> Sequence[str]:
+    """Return the hooks of the base chains of others that are to be known beside such rules."""
+    if not any(one.mark for one in rules):
+        return HOOKS
+    from .policy import MARKING
+
+    return (*HOOKS, *MARKING)
+
+
 def situation(
     proposal: Proposal,
     manifest: Manifest | None = None,
@@ -111,8 +122,44 @@ def situation(
     away = frozenset(placed - containers(topology))
     facts, plan = proposal.observation.facts, proposal.plan
     return Situation(
-        topology, facts, plan, away, filters=tuple(filters), rules=tuple(rules), bridged=frozenset(bridged)
+        topology,
+        facts,
+        plan,
+        away,
+        filters=tuple(filters),
+        rules=tuple(rules),
+        bridged=frozenset(bridged),
+        waiting=tuple(_waiting(topology, manifest)) if manifest and topology.names else (),
     )
+
+
+def _waiting(topology: Topology, manifest: Manifest) -> Iterator[Waiting]:
+    """Yield the names of containers that do not run."""
+    for container in topology.pending:
+        for each in manifest.containers[container].endpoints:
+            for name in (container, *each.aliases):
+                yield from (Waiting(one, container, each.network) for one in (name, f"{name}.{each.network}"))
+
+
+def placed(start: End, known: Situation) -> set[str]:
+    """Return the containers whose files tell who asks what names are; "" is the host."""
+    from .names import asking
+
+    return asking(_who_has(start, known) if start.kind == "address" else start, known)
+
+
+def aimed(text: str, start: End, known: Situation) -> End:
+    """Return whom a word means to who asks: as `end` does, or what a name is by its files and its resolver.
+
+    Raises Unknown for whom there is not.
+    """
+
+    def is_name(name: str) -> bool:
+        from .names import is_name
+
+        return is_name(name, start, known)
+
+    return end(text, known.topology, known.elsewhere, is_name)
 
 
 def explain(start: End, target: End, known: Situation) -> Answer:
@@ -245,7 +292,8 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
         what = "is nobody of this project, though in a subnet of one of its networks: ask from where it is"
         yield Hop(start.address, what, None)
         return
-    led = published(known, aim)
+    inside = start.kind == "container" and not _is_host(start, known) and ip_address(aim).is_loopback
+    led = None if inside else published(known, aim)
     final = led.targets[0].address if led else aim
     receiver = next((one for one in endpoints(known.topology) if final in addresses(one)), None)
     came_by: Network | None = None
@@ -276,9 +324,12 @@ def _there_and_back(start: End, aim: str, known: Situation) -> Iterator[Hop]:
 
 def _has_route_back(address: str, receiver: Endpoint | None, known: Situation) -> Iterator[Hop]:
     """Yield a closed hop where the host is to send the answer and has no route for it."""
-    by_itself = receiver is not None and has_parent(network_of(receiver, known.networks))
-    if not by_itself and way_out(known, address) is None:
-        yield Hop(HOST_HERE, f"has no route back to {address}", False, "give the host a route")
+    network = network_of(receiver, known.networks) if receiver else None
+    if network and has_parent(network):
+        return
+    link = leaving(known, address, network, begins=False, local=network is None)
+    if isinstance(link, Hop):
+        yield link if link.open is None else link._replace(what=f"has no route back to {address}")
 
 
 def _near(receiver: Endpoint, came_by: Network | None, known: Situation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -44,18 +44,37 @@ class End(NamedTuple):
         return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
-def end(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
+class Waiting(NamedTuple):
+    """A name that resolvers will answer on a network once a container runs."""
+
+    name: str
+    container: str
+    network: str
+
+
+def end(
+    text: str,
+    topology: Topology,
+    elsewhere: Collection[str] = (),
+    is_name: Callable[[str], bool] = lambda name: False,
+) -> End:
     """Return whom a word of a question means: a container or a service by name, host, outside or an address, and :PORT.
 
-    A port may have a protocol, "53/udp". `elsewhere` are the containers on other hosts. Raises Unknown for whom there
-    is not.
+    A port may have a protocol, "53/udp". `elsewhere` are the containers on other hosts. `is_name` tells which other
+    words who asks can look up. Raises Unknown for whom there is not.
     """
     name, port, protocol = _parted(text)
-    return _named(name, port, topology, elsewhere)._replace(protocol=protocol)
+    return _named(name, port, topology, elsewhere, is_name)._replace(protocol=protocol)
 
 
-def sender(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> End:
-    """Return who sends, as `end` does. Raises Unknown for what never does: a service, or a name of several."""
+def sender(text: str, topology: Topology, elsewhere: Collection[str] = (), waiting: Collection[Waiting] = ()) -> End:
+    """Return who sends, as `end` does. Raises Unknown for what never does: a service, or a name of several.
+
+    `waiting` are the names of containers that do not run.
+    """
+    for its in waiting:
+        if its.name == text and text != its.container and not networks_knowing(text, topology):
+            raise Unknown(f"{text} is a name of {its.container}, which does not run: {topology.pending[its.container]}")
     one = end(text, topology, elsewhere)
     if one.kind == "service":
         backends = next(its.backends for its in topology.services if its.name == one.name)
@@ -68,7 +87,7 @@ def sender(text: str, topology: Topology, elsewhere: Collection[str] = ()) -> En
     return one
 
 
-def _named(name: str, port: int, topology: Topology, elsewhere: Collection[str]) -> End:
+def _named(name: str, port: int, topology: Topology, elsewhere: Collection[str], is_name: Callable[[str], bool]) -> End:
     names = sorted({*containers(topology), *elsewhere})
     if name in names:
         return End("container", name, port=port)
@@ -84,7 +103,7 @@ def _named(name: str, port: int, topology: Topology, elsewhere: Collection[str])
     try:
         return _of_address(str(ip_address(name)), port, topology)
     except ValueError:
-        if networks_knowing(name, topology):
+        if networks_knowing(name, topology) or is_name(name):
             return End("name", name, port=port)
         known = [*names, *services, THIS_HOST, OUTSIDE]
         near = did_you_mean(name, [*known, *_looked_up(topology)]) or f"there are {listed(known, 'and')}"

@@ -13,7 +13,7 @@ from ..host import Filter
 from ..lowering.bridging import gateway_mode
 from ..networks import Network
 from ..verdicts import ACCEPT, DROP, Packet, outcomes
-from .situation import HOST_HERE, Hop, Situation, family_of
+from .situation import HOST_HERE, Hop, Situation, family_of, way_out
 
 APPLY = "apply the manifest"
 LOOPBACK = "lo"
@@ -43,7 +43,7 @@ def passing(
     Each of them is a network, another link by name, or None for any other link. `begins` is as in `Packet`, `led` the
     port that a published one leads to. Nor does it get there where a rule of others routes it elsewhere.
     """
-    yield from routed(situation, family, came, begins=begins)
+    yield from routed(situation, family, came, begins=begins, led=bool(led))
     if situation.filters:
         iif, oif = link_of(came), link_of(goes)
         packet = _packet(situation, family, begins)._replace(iif=iif, oif=oif, led=bool(led))
@@ -54,14 +54,41 @@ def passing(
 
 
 def routed(
-    situation: Situation, family: int, came: Network | str | None, *, begins: bool = True, local: bool = False
+    situation: Situation,
+    family: int,
+    came: Network | str | None,
+    goes: Network | str | None = None,
+    *,
+    begins: bool = True,
+    local: bool = False,
+    led: bool = False,
 ) -> Iterator[Hop]:
-    """Yield a hop where a rule of others may have the host send a packet elsewhere; `local`: the host's own."""
+    """Yield a hop where a rule of others may have the host send a packet elsewhere; `local`: the host's own, by what it
+    `goes`."""
     if situation.rules:
         from .policy import ruled
 
         packet = _packet(situation, family, begins)
-        yield from ruled(situation, packet._replace(iif="" if local else link_of(came)))
+        packet = packet._replace(iif="" if local else link_of(came), oif=link_of(goes))
+        yield from ruled(situation, packet, led or (local and situation.led))
+
+
+def leaving(
+    situation: Situation, aim: str, came: Network | str | None, *, begins: bool = True, local: bool = False
+) -> str | Hop:
+    """Return the link of others by which the host sends a packet to `aim`, or the hop at which it ends, or may."""
+    if (link := way_out(situation, aim)) is not None:
+        return link
+    family = family_of(aim)
+    if hop := next(routed(situation, family, came, begins=begins, local=local), None):
+        return hop
+    found: str | Hop | None = None
+    if situation.rules:
+        from .policy import behind
+
+        packet = _packet(situation, family, begins)
+        found = behind(situation, packet._replace(iif="" if local else link_of(came)))
+    return found or Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
 
 
 def bridged(situation: Situation, family: int, network: Network, *, begins: bool = True) -> Iterator[Hop]:
@@ -91,7 +118,7 @@ def sending(
     it as it was.
     """
     if goes != LOOPBACK or led:
-        yield from routed(situation, family, None, begins=begins, local=True)
+        yield from routed(situation, family, None, goes, begins=begins, local=True, led=bool(led))
     if situation.filters:
         packet = _packet(situation, family, begins)
         packet = packet._replace(iif="", oif=link_of(goes), local=goes == LOOPBACK)
@@ -112,12 +139,16 @@ def _undiscovered(situation: Situation, family: int, where: Network | str | None
         return
     link = link_of(where)
     by = f" by {link}" if link else ""
+    seen = _packet(situation, SIX, True)._replace(protocol="icmpv6", port=0, source="", target="", local=True)
+    if situation.rules:
+        from .policy import undiscovered
+
+        yield from undiscovered(situation, seen._replace(iif="", oif=link, discovery="136"))
     for one in situation.filters:
         if one.hook not in ("input", "output") or SIX not in coexistence.FAMILIES.get(one.family, ()):
             continue
-        seen = _packet(situation, SIX, True)._replace(protocol="icmpv6", port=0, source="", target="", local=True)
-        seen = seen._replace(iif=link, oif="") if one.hook == "input" else seen._replace(iif="", oif=link)
-        ends = [set(outcomes(one, seen._replace(discovery=kind))) for kind in ("135", "136")]
+        passes = seen._replace(iif=link, oif="") if one.hook == "input" else seen._replace(iif="", oif=link)
+        ends = [set(outcomes(one, passes._replace(discovery=kind))) for kind in ("135", "136")]
         if any(DROP in end for end in ends):
             chain = coexistence.Obstacle(one, (), coexistence.why(one), "").chain
             what = f"the firewall chain {chain} drops what the host needs to find its IPv6 neighbours{by}, and they it"

@@ -33,7 +33,7 @@ def concerned(start: End, target: End, known: Situation) -> set[str]:
         from .names import reached
 
         names = reached(start, target, known)
-    elif target.kind == "loopback":
+    elif target.kind == "loopback" or (target.kind == "address" and ip_address(target.address).is_loopback):
         names = {start.name}
     else:
         names = {target.name} if target.kind == "container" else {""}

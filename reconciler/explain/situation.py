@@ -8,13 +8,13 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from ..drivers import find
-from ..host import Facts, Filter, Listener, Rule
+from ..host import Facts, Filter, Listener, Rule, Told
 from ..lowering.addressing import DEFAULT_METRIC
 from ..networks import Endpoint, Network, Publication, Topology
 from ..plan import Create, Plan, Update
 from ..resources import Key, Route
 from ..values import dataclass, field
-from .ends import endpoints
+from .ends import Waiting, endpoints
 
 HOST_HERE, OUT = "host", "outside"
 """Where a hop is that is at no container."""
@@ -65,7 +65,8 @@ class Situation:
     there could not be looked at. `led`: it was sent to a service's address, which led to this one. `filters` are the
     base chains of others, `bridged` the families (4, 6) of which what stays within a network passes them, too. `origin`
     and `aim` are the addresses of who asks and of whoever is reached in the end, "" where not known. `rules` are those
-    of others by which the host routes.
+    of others by which the host routes. `told` is what files tell containers of names, "" is the host, and `waiting` are
+    the names of those that do not run.
     """
 
     topology: Topology
@@ -81,6 +82,8 @@ class Situation:
     protocol: str = "tcp"
     sockets: Mapping[str, Mapping[str, Sequence[Listener]]] = field(default_factory=dict)
     led: bool = False
+    told: Mapping[str, Told] = field(default_factory=dict)
+    waiting: tuple[Waiting, ...] = ()
 
     @cached_property
     def wrong(self) -> Mapping[Key, str]:

@@ -32,7 +32,6 @@ from .situation import (
     published,
     same_family,
     source,
-    way_out,
 )
 
 APPLY = "apply the manifest"
@@ -66,11 +65,14 @@ def from_container(situation: Situation, container: str, aim: str) -> Iterator[H
 def _to_itself(situation: Situation, container: str, aim: str) -> Iterator[Hop]:
     """Yield what a container has at a loopback address: its own resolver may be there."""
     needs = [Key("netns", container)]
-    if aim == DnsServer.OWN and situation.port in (0, DnsServer.OWN_PORT):
+    resolver = aim == DnsServer.OWN and situation.port in (0, DnsServer.OWN_PORT)
+    if resolver:
         first = min(situation.facts.together.get(container, (container,)))
         needs.append(Key("resolver", DnsServer.INSIDE + first))
     yield from all_well(situation, container, needs)
     yield Hop(container, f"{aim} is its own")
+    if not resolver:
+        yield from listens(situation, container, aim, foreign.LOOPBACK)
 
 
 def _leaving(situation: Situation, container: str, way: Leg | None, aim: str) -> Iterator[Hop]:
@@ -272,10 +274,9 @@ def _out(situation: Situation, network: Network, aim: str) -> Iterator[Hop]:
     if mode == "isolated":
         yield Hop(HOST_HERE, f"drops it: network {network.name} is isolated", False, "use another gateway_mode")
         return
-    link = way_out(situation, aim)
-    if link is None:
-        yield from foreign.routed(situation, family, network)
-        yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
+    link = foreign.leaving(situation, aim, network)
+    if isinstance(link, Hop):
+        yield link
         return
     yield from foreign.passing(situation, family, network, link)
     yield from foreign.passing(situation, family, link, network, begins=False)
@@ -306,10 +307,9 @@ def from_host(situation: Situation, aim: str) -> Iterator[Hop]:
         yield from foreign.sending(situation, family_of(aim), network)
         yield from on_segment(situation, network, HOST_HERE, aim, aim)
         return
-    link = way_out(situation, aim)
-    if link is None:
-        yield from foreign.routed(situation, family_of(aim), None, local=True)
-        yield Hop(HOST_HERE, f"has no route to {aim}", False, "give the host a route")
+    link = foreign.leaving(situation, aim, None, local=True)
+    if isinstance(link, Hop):
+        yield link
     else:
         yield from foreign.sending(situation, family_of(aim), link)
         yield Hop(HOST_HERE, f"sends to {aim} by {link}")

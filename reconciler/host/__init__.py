@@ -38,13 +38,20 @@ class Listener(NamedTuple):
     link: str = ""
 
 
+MAIN_RULE = 32766
+"""The priority of the rule by which the main table is looked at (net/ipv4/fib_rules.c)."""
+
+
 class Rule(NamedTuple):
-    """A rule of others, ahead of the host's main table, by which it may send packets of a `family` (4, 6) elsewhere.
+    """A rule of others by which the host may send packets of a `family` (4, 6) elsewhere than its main table has it.
 
     It is for those from `source` to `target` (prefixes, "" for all), by the link `link` ("" for any, "lo" for what the
-    host itself sends), of a `protocol` ("" for all), or with `inverted` for all others. `special`: it is for those that
-    somebody has marked, and the like. `routes` are the destinations that its table has a route for. `text` is as
-    `ip rule` has it. With `beyond` it has all look at the main table first, at routes of longer prefixes than that.
+    host itself sends), of a `protocol` ("" for all), that somebody has given a `mark` (the bits in `mask`), or with
+    `inverted` for all others. `special`: it is for some that nothing of ours is among. `vague`: it looks at more than
+    is told of here. `routes` are the destinations that its table has a route for, `links` by which of the host's links:
+    "" where packets are dropped, "?" where not known. `text` is as `ip rule` has it. With `beyond` it has all look at
+    the main table first, at routes of longer prefixes than that. From the priority `MAIN_RULE` on, it is asked where
+    the main table has no route, and only then are `links` known.
     """
 
     family: int
@@ -58,13 +65,29 @@ class Rule(NamedTuple):
     inverted: bool = False
     routes: tuple[str, ...] = ()
     beyond: int | None = None
+    mark: int = 0
+    mask: int = 0
+    links: tuple[str, ...] = ()
+    vague: bool = False
+
+
+class Told(NamedTuple):
+    """What files tell who looks up a name: the texts of its hosts file and resolv.conf, None where they can't be seen.
+
+    `whose` are words for the hosts file. `domain` is that of the host name, "" for none.
+    """
+
+    hosts: str | None
+    resolv: str | None
+    whose: str = "its /etc/hosts"
+    domain: str = ""
 
 
 class Scope(NamedTuple):
     """What to observe: one project, and where the manifest says that its containers are.
 
     `shaped`: it says of some how fast they may be, so that queues matter that are somebody else's. `publishes`: it says
-    which ports of the host lead to them, these protocols and ports among others, so that it matters who has them.
+    which ports of the host lead to them, so that it matters who has these protocols and ports (0: a free one).
     `named`: they find each other by name, so that it matters who listens on the host. `docker`: it says
     `coexist: docker`. `alone` are the containers that may have to have a resolver of their own, so that it matters who
     listens there.
@@ -158,7 +181,8 @@ class Facts:
     - `guard` are the links among which the host's guard table drops forwarding, by family (4, 6).
     - `busy_ports` are those that somebody listens on, by TCP or UDP, where the scope says that it matters.
     - `listening` are the ports that are taken, by processes or by other projects, where the scope says that it matters.
-      `ephemeral` are the first and the last of those that the host takes for connections of its own.
+      `ephemeral` are the first and the last of those that the host takes for connections of its own, and `led` are
+      those among FREE_PORTS that rules of others may lead elsewhere, where the scope wants a free one.
     - `resolv_confs` are the containers of runtimes whose resolv.conf netapply may write, or make; `unwritten` says why
       it leaves those of the others alone: both where names matter. `resolved` are those that Docker has given its own
       resolver, in words, and `upstreams` whom the host asks and others can ask, too: both where it matters to
@@ -187,6 +211,7 @@ class Facts:
     upstreams: tuple[str, ...] = ()
     listening: tuple[Listener, ...] = ()
     ephemeral: tuple[int, int] = (32768, 60999)
+    led: frozenset[int] = frozenset()
     unsure: Mapping[str, str] = field(default_factory=dict)
     together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -265,8 +290,14 @@ class Host(Protocol):
         What can't be looked into is left out, and so are protocols of which the kernel does not tell. Changes nothing.
         """
 
+    def told(self, containers: Collection[str]) -> Mapping[str, Told]:
+        """Return what files tell containers, as last observed, of names; "" is the host. Changes nothing.
+
+        Left out is who has no namespace.
+        """
+
     def rules(self) -> Sequence[Rule]:
-        """Return the rules of others by which the host routes ahead of its main table. Changes nothing.
+        """Return the rules of others by which the host routes, but for its main table. Changes nothing.
 
         Raises as `observe` does.
         """

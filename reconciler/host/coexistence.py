@@ -117,7 +117,7 @@ def bridged() -> frozenset[int]:
 _LEGACY = (
     ("filter", 0, {"INPUT": "input", "FORWARD": "forward", "OUTPUT": "output"}),
     ("nat", -100, {"PREROUTING": "nat", "OUTPUT": "nat"}),
-    ("mangle", -150, {"PREROUTING": "prerouting", "POSTROUTING": "postrouting"}),
+    ("mangle", -150, {"PREROUTING": "prerouting", "OUTPUT": "output", "POSTROUTING": "postrouting"}),
     ("raw", -300, {"PREROUTING": "prerouting"}),
 )
 """Tables of the iptables of old: the priority of their chains, and which of them are looked at, with their hooks."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..errors import LockHeld, OperationFailed
 from ..plan import Change, Delete
 from ..resources import NftTable, State, state, within
-from . import Filter, Listener, Observation, Result, Rule, Scope, Unwritten, fake_wireguard, listeners
+from . import Filter, Listener, Observation, Result, Rule, Scope, Told, Unwritten, fake_wireguard, listeners
 from .fake_applying import Applying, listed
 from .fake_kernel import Kernel
 from .fake_links import Device, Space
@@ -31,6 +31,7 @@ class FakeHost:
     keys of the private ones in files. `listening` is who has ports of the host, other projects aside, `inside` who has
     those of containers.
     `resolved` are the containers with a resolver of Docker's, `unwritten` those that can't be told of one of ours.
+    `files` are what files tell containers of names, "" for the host.
     """
 
     def __init__(self, trap: Callable[[str], None] | None = None, batch: int = 1) -> None:
@@ -46,6 +47,7 @@ class FakeHost:
         self.nameservers: tuple[str, ...] = ()
         self.resolved: dict[str, str] = {}
         self.unwritten: dict[str, Unwritten] = {}
+        self.files: dict[str, Told] = {}
         self.listening: list[Listener] = []
         self.inside: dict[str, list[Listener]] = {}
         self.keys: dict[str, str] = {}
@@ -87,6 +89,9 @@ class FakeHost:
             name: {protocol: [one for one in some if one.protocol == protocol] for protocol in ("tcp", "udp")}
             for name, some in here.items()
         }
+
+    def told(self, containers: Collection[str]) -> Mapping[str, Told]:
+        return {name: self.files[name] for name in containers if name in self.files}
 
     def rules(self) -> Sequence[Rule]:
         return self.kernel.rules

@@ -33,6 +33,7 @@ from . import (
     Result,
     Rule,
     Scope,
+    Told,
     ahead,
     applying,
     delegates,
@@ -44,7 +45,7 @@ from . import (
     rtnetlink,
 )
 from .locking import locked
-from .namespaces import Trap
+from .namespaces import Place, Trap
 from .netlink import Socket
 from .observing import Inventory, View
 from .sandboxes import Sandboxes
@@ -109,8 +110,11 @@ class LinuxHost:
         if scope.publishes is not None:
             from . import listeners, translations
 
-            held = listeners.listening(scope.project, scope.publishes) + translations.leading(scope.publishes, known)
-            known = replace(known, listening=held, ephemeral=listeners.ephemeral())
+            held, led = (
+                listeners.listening(scope.project, scope.publishes),
+                translations.leading(scope.publishes, known),
+            )
+            known = replace(known, listening=held + led.ports, led=led.maybe, ephemeral=listeners.ephemeral())
         if scope.named:
             from .dns import mounted
             from .dns.observing import busy_ports
@@ -189,9 +193,19 @@ class LinuxHost:
         from . import listeners
 
         home, _, _ = self._open()
-        there = self._inventory.places if self._inventory else {}
-        places = {name: there.get(name) for name in containers if not name or name in there}
+        places = self._places(containers)
         return namespaces.in_a_thread(lambda: listeners.within(home, places))
+
+    def told(self, containers: Collection[str]) -> Mapping[str, Told]:
+        """See `reconciler.host.Host.told`."""
+        from .dns.told import told
+
+        return told(self._places(containers))
+
+    def _places(self, containers: Collection[str]) -> dict[str, Place | None]:
+        """Return where those containers are that have a namespace; None is the host's."""
+        there = self._inventory.places if self._inventory else {}
+        return {name: there.get(name) for name in containers if not name or name in there}
 
     def rules(self) -> Sequence[Rule]:
         """See `reconciler.host.Host.rules`."""

@@ -10,10 +10,11 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 
 from ..errors import OperationFailed
-from . import Rule
+from . import MAIN_RULE, Rule
 from .netlink import Socket, attribute, attributes
 from .rtnetlink import GETROUTE, MAIN_TABLE
 
@@ -22,28 +23,38 @@ _RULE = struct.Struct("=BBBBBxxBI")  # struct fib_rule_hdr: family, lengths of p
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _U32 = struct.Struct("=I")
 _DST, _SRC, _IIF, _PRIORITY, _MARK, _TUNNEL = 1, 2, 3, 6, 10, 12  # FRA_*; _DST and _TABLE are RTA_* as well
+_LINK = 4  # RTA_OIF
 _SUPPRESS, _TABLE, _MASK, _OIF, _PAD, _L3MDEV, _MADE_BY, _PROTOCOL = 14, 15, 16, 17, 18, 19, 21, 22
 _FOR_ALL = frozenset({_PRIORITY, _SUPPRESS, _TABLE, _PAD, _MADE_BY})
 """What a rule for all packets says: nothing of which."""
 
+_TOLD = _FOR_ALL | {_DST, _SRC, _IIF, _PROTOCOL, _MARK, _MASK}
+"""What `Rule` tells of."""
+
 _INVERTED = 2  # FIB_RULE_INVERT
 _NONE = 0xFFFFFFFF  # no length of prefixes is left out
-_TO_TABLE, _NOTHING = 1, 3  # FR_ACT_TO_TBL, FR_ACT_NOP
-_ACTIONS = {2: "goto", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_TO_TABLE, _GOTO, _NOTHING = 1, 2, 3  # FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP
+_ACTIONS = {_GOTO: "goto", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _OF_KERNEL = (255, MAIN_TABLE, 253)  # local, main and default
-_MAIN = 32766
-"""The priority of the rule for the main table: what comes later is asked only where that has no route."""
-
-_THROW = 9  # RTN_THROW: the next rule is asked
+_UNICAST, _THROW = 1, 9  # RTN_*; of the latter the next rule is asked
+_ENDS = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
 _FAMILIES = {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}
 _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 _ALL = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def rules(door: Socket) -> tuple[Rule, ...]:
-    """Return the rules ahead of the main table's that lead elsewhere, in their order."""
-    found = (_rule(door, body) for body in door.dump(_GETRULE, _RULE.pack(*(0,) * 7)))
-    return tuple(sorted((one for one in found if one), key=lambda one: one.priority))
+    """Return the rules that lead elsewhere than the main table, in their order.
+
+    Where there are any behind that table's own, those of its routes by which packets are dropped go ahead of them.
+    """
+    found = [one for body in door.dump(_GETRULE, _RULE.pack(*(0,) * 7)) if (one := _rule(door, body))]
+    for number, family in _FAMILIES.items():
+        if any(one.family == family and one.priority >= MAIN_RULE for one in found):
+            ends = [prefix for prefix, link in _routes(door, number, MAIN_TABLE) if not link]
+            main = f"{MAIN_RULE}: from all lookup main"
+            found.insert(0, Rule(family, MAIN_RULE, main, routes=tuple(ends), links=("",) * len(ends)))
+    return tuple(sorted(found, key=lambda one: one.priority))
 
 
 def _rule(door: Socket, body: bytes) -> Rule | None:
@@ -52,13 +63,18 @@ def _rule(door: Socket, body: bytes) -> Rule | None:
     found = dict(attributes(body, _RULE.size))
     table = _number(found, _TABLE) or small
     priority = _number(found, _PRIORITY)
-    if number not in _FAMILIES or priority >= _MAIN or _L3MDEV in found:
+    if number not in _FAMILIES or _L3MDEV in found:
         return None
-    family = _FAMILIES[number]
+    family, behind = _FAMILIES[number], priority >= MAIN_RULE
+    if behind and table == MAIN_TABLE:
+        return None
     if action == _TO_TABLE and table == MAIN_TABLE and _FOR_ALL.issuperset(found) and not (tos or flags & _INVERTED):
         beyond = _number(found, _SUPPRESS)
         return Rule(family, priority, f"{priority}: from all lookup main", beyond=-1 if beyond == _NONE else beyond)
-    if action == _NOTHING or (action == _TO_TABLE and table in _OF_KERNEL):
+    if action == _NOTHING or (action == _TO_TABLE and table in _OF_KERNEL and not behind):
+        return None
+    ways = list(_routes(door, number, table)) if action == _TO_TABLE else [(_ALL[family], "")]
+    if behind and not ways:
         return None
     mark, mask = _number(found, _MARK), _number(found, _MASK)
     links = [found.get(kind, b"").rstrip(b"\0").decode(errors="replace") for kind in (_IIF, _OIF)]
@@ -79,9 +95,13 @@ def _rule(door: Socket, body: bytes) -> Rule | None:
         target,
         links[0],
         _PROTOCOLS.get(found.get(_PROTOCOL, b"\0")[0], ""),
-        special=bool(mark & mask or tos or links[1] or _number(found, _TUNNEL)),
+        special=bool(tos or links[1] or _number(found, _TUNNEL)),
         inverted=inverted,
-        routes=tuple(_routes(door, number, table)) if action == _TO_TABLE else (_ALL[family],),
+        routes=tuple(prefix for prefix, _ in ways),
+        mark=mark & mask,
+        mask=mask if mark & mask else 0,
+        links=tuple(link for _, link in ways) if behind else (),
+        vague=not (_TOLD.issuperset(found) and _number(found, _SUPPRESS) == _NONE) or action == _GOTO,
     )
 
 
@@ -89,8 +109,8 @@ def _number(found: dict[int, bytes], kind: int) -> int:
     return int.from_bytes(found.get(kind, b"")[:4], sys.byteorder)
 
 
-def _routes(door: Socket, family: int, table: int) -> Iterator[str]:
-    """Yield the destinations that a table has a route for."""
+def _routes(door: Socket, family: int, table: int) -> Iterator[tuple[str, str]]:
+    """Yield the destinations that a table has a route for, and by which link: see `Rule`."""
     body = _ROUTE.pack(family, 0, 0, 0, table if table < 256 else 0, 0, 0, 0, 0)
     try:
         rows = door.dump(GETROUTE, body + attribute(_TABLE, _U32.pack(table)))
@@ -100,6 +120,10 @@ def _routes(door: Socket, family: int, table: int) -> Iterator[str]:
         return  # there is no such table
     for row in rows:
         _, length, *_, kind, _ = _ROUTE.unpack_from(row)
-        packed = dict(attributes(row, _ROUTE.size)).get(_DST)
+        found = dict(attributes(row, _ROUTE.size))
         if kind != _THROW:
-            yield f"{ip_address(packed)}/{length}" if packed else _ALL[_FAMILIES[family]]
+            packed, link = found.get(_DST), "" if kind in _ENDS else "?"
+            if kind == _UNICAST and (number := _number(found, _LINK)):
+                with suppress(OSError):
+                    link = socket.if_indextoname(number)
+            yield f"{ip_address(packed)}/{length}" if packed else _ALL[_FAMILIES[family]], link

@@ -9,14 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
+from typing import NamedTuple
 
 from ..firewall import owner_of
+from ..networks import FREE_PORTS
 from ..verdicts import ACCEPT, DROP, Packet, blocks, outcomes
 from . import Facts, Filter, Listener, coexistence
 
 _FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 _ANY = {4: "0.0.0.0", 6: "::"}
 _LEGACY = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
+
+FEW = 100
+"""Up to so many ports in a row that a rule is about, whatever that does, are none to choose from."""
 
 _LEADS = re.compile(
     r'(?:xt target "(?:DNAT|REDIRECT)"|dnat (?:ip6? )?(?:prefix )?to .*|redirect(?: to .*)?|-j (DNAT|REDIRECT)\b.*)$',
@@ -29,12 +35,55 @@ _ADDRESS = re.compile(r"(?:daddr|-d) ([0-9a-f.:]+)(?:/32|/128)?(?!\S)")
 _LINK = re.compile(r'(?:iifname|iif|-i)(?: !=)? "?([^\s"{}]+)')
 
 
-def leading(wanted: Collection[tuple[str, int]], facts: Facts) -> tuple[Listener, ...]:
-    """Return those of the ports, by protocol and number, that tables of others lead elsewhere."""
+class Led(NamedTuple):
+    """What rules of others lead elsewhere: `ports` of those that were asked for, and `maybe` those of FREE_PORTS."""
+
+    ports: tuple[Listener, ...] = ()
+    maybe: frozenset[int] = frozenset()
+
+
+def leading(wanted: Collection[tuple[str, int]], facts: Facts) -> Led:
+    """Return which of the ports, by protocol and number, tables of others lead elsewhere; 0 is for a free one."""
     if not wanted or not _are_there():
-        return ()
+        return Led()
     own = frozenset(address.partition("/")[0] for link in facts.links.values() for address in link.addresses)
-    return tuple(led(coexistence.filters(("nat",)), wanted, own, facts.default_link))
+    filters = coexistence.filters(("nat",))
+    named = {one for one in wanted if one[1]}
+    free = named != wanted
+    return Led(
+        tuple(led(filters, named, own, facts.default_link)),
+        frozenset(maybe_led(filters, own, facts.default_link)) if free else frozenset(),
+    )
+
+
+def maybe_led(filters: Iterable[Filter], own: Collection[str], outside: str | None) -> set[int]:
+    """Return those of FREE_PORTS that none should be chosen of: some rule is about them, whatever it does.
+
+    That a rule is about very many is no reason, unless it leads them elsewhere for certain.
+    """
+    chains = [one for one in filters if _matters(one)]
+    spans = {span for one in chains for span in _spans(one.text)}
+    wide = {span for span in spans if span[1] - span[0] > FEW}
+    found = {port for first, last in spans - wide for port in range(first, last + 1) if port in FREE_PORTS}
+    runs = {some[0]: some for run in _runs(wide) if (some := [port for port in run if port not in found])}
+    for one in led(chains, {(protocol, first) for protocol in ("tcp", "udp") for first in runs}, own, outside):
+        found.update(runs[one.port])
+    return found
+
+
+def _runs(spans: Iterable[tuple[int, int]]) -> Iterator[range]:
+    """Yield the runs of ports, among FREE_PORTS, that the same spans have in them, one at least."""
+    begun: dict[int, int] = {}
+    for first, last in spans:
+        start, stop = max(first, FREE_PORTS.start), min(last + 1, FREE_PORTS.stop)
+        if start < stop:
+            begun[start] = begun.get(start, 0) + 1
+            begun[stop] = begun.get(stop, 0) - 1
+    within = 0
+    for edge, following in pairwise(sorted(begun)):
+        within += begun[edge]
+        if within:
+            yield range(edge, following)
 
 
 def _are_there() -> bool:
@@ -54,7 +103,7 @@ def led(
     """Yield the same by the chains' texts. `own` are the host's addresses, `outside` is its link to elsewhere."""
     seen: set[tuple[str, int, str]] = set()
     for one in filters:
-        if owner_of(one.text) is not None or one.family not in _FAMILIES or not _is_arriving(one):
+        if not _matters(one):
             continue
         spans = _spans(one.text)
         text = _LEADS.sub(lambda found: "-j DROP" if found[1] else "drop", one.text)
@@ -66,6 +115,11 @@ def led(
                     if (protocol, port, address) not in seen:
                         seen.add((protocol, port, address))
                         yield Listener(protocol, address, port, _words(one, port))
+
+
+def _matters(one: Filter) -> bool:
+    """Whether a chain is somebody else's, and may lead elsewhere what comes to the host."""
+    return owner_of(one.text) is None and one.family in _FAMILIES and _is_arriving(one)
 
 
 def _is_arriving(one: Filter) -> bool:

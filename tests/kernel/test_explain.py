@@ -310,7 +310,7 @@ def test_rules_are_read_as_they_were_made(host: Machine) -> None:
     assert acting.rules() == (
         Rule(4, 10, "10: from all lookup main", beyond=0),
         Rule(4, 20, told, "10.1.0.0/16", "10.2.0.0/16", "lo", "udp", inverted=True, routes=("10.2.3.0/24",)),
-        Rule(6, 30, mark, target="fd00:2::/64", special=True, routes=("::/0",)),
+        Rule(6, 30, mark, target="fd00:2::/64", routes=("::/0",), mark=7, mask=0xFFFFFFFF),
         Rule(4, 40, "40: from all lookup main", beyond=-1),
     )
     acting.close()

@@ -16,7 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from reconciler import engine
-from reconciler.explain import HOOKS, SOMEWHERE, Situation, Way, end, explain, situation
+from reconciler.explain import SOMEWHERE, Situation, Way, end, explain, hooks, situation
 from reconciler.host.coexistence import bridged
 from reconciler.host.linux import LinuxHost
 from tests.machine import REACHED_WITHIN, Machine
@@ -129,10 +129,30 @@ def by_iptables(draw: st.DrawFn) -> list[str]:
     return commands
 
 
+MARKS = ("meta mark set 7", "meta mark set 7", "meta mark set 8", "accept", "return", "jump more")
+BLACK = "route add blackhole default table 99"
+
+
+@st.composite
+def by_marks(draw: st.DrawFn) -> list[str]:
+    """Commands that have packets dropped that are marked with 7, and mark some before they are routed."""
+    kind, hook = draw(st.sampled_from((("filter", "prerouting"), ("route", "output"))))
+    family = draw(st.sampled_from(("inet", "ip")))
+    lines = [f"add table {family} fw", f"add chain {family} fw more"]
+    lines.append(f"add chain {family} fw pass {{ type {kind} hook {hook} priority -150; }}")
+    lines.append(f"add set {family} fw some {{ type ifname; elements = {{ shop-front, other0 }}; }}")
+    for chain, ends in (("pass", MARKS), ("more", MARKS[:5])):
+        for when, does in draw(rules(NFT, ends)):
+            usable = [one for one in when if family == "inet" or not _is_of_other_family(one, family)]
+            lines.append(f"add rule {family} fw {chain} {' '.join(usable)} {does}")
+    routing = [f"ip {six} {what}" for six in ("-4", "-6") for what in ("rule add fwmark 7 lookup 99", BLACK)]
+    return [*routing, f"nft {shlex.quote('; '.join(lines))}"]
+
+
 def _known(document: Mapping[str, Any] = SHOP) -> Situation:
     host = LinuxHost()
-    wanted = manifest(dict(document))
-    known = situation(engine.plan(wanted, host), wanted, host.filters(HOOKS), bridged())
+    wanted, theirs = manifest(dict(document)), host.rules()
+    known = situation(engine.plan(wanted, host), wanted, host.filters(hooks(theirs)), bridged(), theirs)
     known = replace(known, sockets=host.listeners(["", *wanted.containers]))
     host.close()
     return known
@@ -195,6 +215,16 @@ def _verify(machine: Machine, commands: Sequence[str], bridge_nf: bool) -> set[s
 @settings(max_examples=12, phases=(Phase.explicit, Phase.generate))
 @given(commands=st.one_of(by_nft(), by_iptables()), bridge_nf=st.booleans())
 def test_its_verdicts_are_what_connections_meet(commands: list[str], bridge_nf: bool, new_host: NewHost) -> None:
+    with new_host() as machine:
+        _verify(machine, commands, bridge_nf)
+
+
+@pytest.mark.thorough
+@settings(max_examples=8, phases=(Phase.explicit, Phase.generate))
+@given(commands=by_marks(), bridge_nf=st.booleans())
+def test_so_they_are_where_packets_are_marked_for_another_table(
+    commands: list[str], bridge_nf: bool, new_host: NewHost
+) -> None:
     with new_host() as machine:
         _verify(machine, commands, bridge_nf)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.machine import Machine
@@ -100,6 +102,36 @@ def test_a_port_on_one_address_is_not_taken_by_a_rule_about_another(host: Machin
     host.netapply("-", stdin=shop('["127.0.0.1:8080:80"]'))
     host.netapply("destroy", "--project", "shop")
     host.netapply("-", stdin=shop(f'["{outside.host_ipv4}:8080:80"]'), code=3)
+
+
+PORT = re.compile(r"port (\d+)/(tcp|udp) of web")
+
+
+@families
+def test_a_free_port_is_none_that_rules_of_others_lead_elsewhere(host: Machine, family: int) -> None:
+    outside = host.outside()
+    text = shop('["80", "80/udp"]')
+    chosen = {kind: int(port) for port, kind in PORT.findall(host.netapply("plan", "-", stdin=text).stdout)}
+    assert sorted(chosen) == ["tcp", "udp"]
+    translate(host, f"tcp dport {{ 7, {chosen['tcp']}-{chosen['tcp'] + 499} }} redirect to :7")
+    host.run(f"{IPTABLES[family]} -w -t nat -A PREROUTING -p udp --dport {chosen['udp']} -j DNAT --to {TO[family]}")
+    before = theirs(host)
+    host.netapply("-", stdin=text)
+    found = {kind: int(port) for port, kind in PORT.findall(host.netapply("status", "-", stdin=text).stdout)}
+    assert not chosen["tcp"] <= found["tcp"] < chosen["tcp"] + 500
+    assert found["udp"] != chosen["udp"]
+    for kind, send in (("tcp", host.tcp), ("udp", host.udp)):
+        address, source = outside.host_address(family), outside.address(family)
+        assert send("outside", "web", address, found[kind], target=80, within=10) == source
+    assert theirs(host) == before
+    translate(host, f"tcp dport {found['tcp']} redirect to :7")  # it is ours, and stays so
+    assert "nothing to do" in host.netapply("-", stdin=text).stdout
+
+
+def theirs(host: Machine) -> list[str]:
+    """Return the tables of others."""
+    tables = [line.split()[1:] for line in host.run("nft list tables").stdout.splitlines()]
+    return [host.run(["nft", "list", "table", *one]).stdout for one in tables if not one[1].startswith("netapply")]
 
 
 def translate(host: Machine, rule: str) -> None:

@@ -197,14 +197,19 @@ Ends = tuple[socket.socket, socket.socket]
 
 
 def connected(
-    stack: ExitStack, host: Machine, address: str, client_in: str = "outside", places: Sequence[str] = BACKENDS
+    stack: ExitStack,
+    host: Machine,
+    address: str,
+    client_in: str = "outside",
+    places: Sequence[str] = BACKENDS,
+    port: int = 8081,
 ) -> dict[str, Ends]:
     """Return a connection from outside to each of those who serve: the client's and the server's end."""
     found: dict[str, Ends] = {}
     with servers(host, places, 80, ipv6=":" in address) as api:
         for _ in places:
             with inside(client_in):
-                client = stack.enter_context(socket.create_connection((address, 8081), timeout=ARRIVES_WITHIN))
+                client = stack.enter_context(socket.create_connection((address, port), timeout=ARRIVES_WITHIN))
             for name, listener in api.listeners.items():
                 listener.settimeout(0.01)
                 if name not in found and (server := _accepted(listener)):

@@ -213,6 +213,17 @@ def test_hosts_on_one_link_are_reached_as_they_are_where_that_is_asked_for() -> 
     assert near in table.partition("set direct_ipv4")[2]
 
 
+def test_over_ipv6_hosts_on_one_link_are_reached_as_they_are_where_that_has_a_link_local_address() -> None:
+    manifest = shop("mode: l3, direct_routing: true", 'ipam: {config: [{subnet: "fd00:50::/64"}]}', IPV6)
+    for more, near in (("fe80::10/64", True), ("fd00:9::1/64", False)):
+        host = host_at(manifest.hosts["one"].address)
+        host.kernel.add_address(host.kernel.host.devices["eth0"], more)
+        plan = engine.plan(manifest, host, engine.Options(here="one"))
+        assert {node.near for node in plan.topology.networks[0].nodes} == {near}
+        notes = [one for one in plan.topology.notes if "direct_routing" in one]
+        assert ["does nothing for three and two: eth0 has no" in one for one in notes] == [True] * (not near)
+
+
 # All derive the same
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import given, settings
+
+from reconciler import engine
 from reconciler.firewall import Zone, table
-from reconciler.resources import Address, Link, Netns, Peer, Resource, Route, state
+from reconciler.resources import IFB, Address, Link, Netns, Peer, Resource, Route, state
 from reconciler.retained import clashes, retained, retained_zones
+from tests.strategies import Document, Foreign, manifest, new_host, pairs
 
 ZONES = (
     Zone("front", "shop-front", ("10.0.0.0/24", "fd00::/64"), allow=("back",)),
@@ -92,3 +96,20 @@ def test_what_stays_may_not_be_where_a_desired_thing_goes() -> None:
         "interface eth1 in web is wanted by web/front, and --no-prune leaves web/back",
         "subnet 10.1.0.128/25 of network front overlaps with 10.1.0.0/24 of back, which --no-prune leaves",
     ]
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(pairs())
+def test_whatever_leaves_the_manifest_stays_and_a_second_run_has_nothing_to_do(pair: tuple[Document, Document]) -> None:
+    host, keeping = new_host(), engine.Options(force=True, prune=False)
+    Foreign(processes=True).make(host)
+    before, after = map(manifest, pair)
+    engine.converge(before, host, keeping)
+    there = engine.plan(before, host, keeping).observation.state
+    if engine.plan(after, host, keeping).refusals:  # what stays is in the way
+        return
+    engine.converge(after, host, keeping)
+    again = engine.plan(after, host, keeping)
+    assert not again.plan
+    stays = [key for key in there if key.kind == "link" and not key.name.endswith(IFB)]
+    assert [key for key in stays if key not in again.observation.state] == []

@@ -249,6 +249,20 @@ def test_who_leaves_and_is_gone_or_whose_port_is_taken_back_keeps_none() -> None
     assert leaving(host) == {}
 
 
+def test_who_leaves_the_manifest_and_stays_keeps_connections_as_who_left_the_service() -> None:
+    host, keeping = FakeHost(), engine.Options(prune=False)
+    engine.converge(left("a, b, c"), host)
+    text = LEFT.replace("MEMBERS", "a").replace("PORTS", "'8080:80', '8080:80/udp', '132:80/sctp'")
+    fewer = [line for line in text.splitlines(keepends=True) if not line.startswith(("  b:", "  c:"))]
+    less = load(["-"], {}, io.StringIO("".join(fewer)))
+    engine.converge(less, host, keeping)
+    kept = {"ipv4": ["10.20.0.12", "10.20.0.13"], "ipv6": ["fd00:20::12", "fd00:20::13"]}
+    assert leaving(host) == {f"{protocol} {family}": kept[family] for protocol in ("tcp", "sctp") for family in kept}
+    assert not engine.plan(less, host, keeping).plan
+    engine.converge(less, host, engine.Options(force=True))
+    assert leaving(host) == {}
+
+
 def test_a_container_with_a_port_of_its_own_that_a_service_had_is_nobody_who_left() -> None:
     host = FakeHost()
     engine.converge(left("a, b, c", "'8080:80'"), host)
