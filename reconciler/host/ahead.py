@@ -70,8 +70,9 @@ class _Helper:
         if self._pid == 0:
             with suppress(BaseException):
                 os.close(self._pipe)
+                seen = namespaces.in_a_thread(lambda: dict(looking.each(paths, home, whole)))  # it does not live there
                 with os.fdopen(end, "wb") as stream:
-                    pickle.dump(dict(looking.each(paths, home, whole)), stream, pickle.HIGHEST_PROTOCOL)
+                    pickle.dump(seen, stream, pickle.HIGHEST_PROTOCOL)
             os._exit(0)
         os.close(end)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import engine
-from reconciler.host import Observation, Scope, ahead, looking
+from reconciler.host import Observation, Scope, ahead, looking, namespaces
 from reconciler.host.linux import LinuxHost
 from reconciler.host.looking import Look
 from reconciler.manifest import load
@@ -83,19 +83,24 @@ def test_what_a_process_that_breaks_off_did_not_hand_over_is_looked_at(
     assert not pays
 
 
-def test_a_process_that_stands_still_is_waited_for_once_and_ended(
+def test_a_process_that_stands_still_is_waited_for_once_and_does_not_seem_to_live_where_it_is(
     scope: Scope, pays: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[int] = []
     fork = os.fork
 
     def stuck(paths: Sequence[str], home: int, whole: Collection[str]) -> Seen:
+        namespaces.setns(os.open(paths[0], os.O_RDONLY))
         time.sleep(600)
         yield from ()
 
     def noted() -> int:
-        started.append(fork())
-        return started[-1]
+        if pid := fork():
+            started.append(pid)
+            _until_it_has_entered(pid)
+            inodes = {os.stat(f"/run/netns/{name}").st_ino for name in os.listdir("/run/netns")}
+            assert inodes.isdisjoint(looking.inodes_of_processes()), "it would count as somebody who needs a sandbox"
+        return pid
 
     monkeypatch.setattr(looking, "each", stuck)
     monkeypatch.setattr(ahead, "TIMEOUT", 0.2)
@@ -106,10 +111,19 @@ def test_a_process_that_stands_still_is_waited_for_once_and_ended(
     assert not os.path.exists(f"/proc/{started[0]}")
 
 
+def _until_it_has_entered(pid: int) -> None:
+    """Wait until a thread of a process is in another namespace than this one is."""
+    own, deadline = os.readlink("/proc/thread-self/ns/net"), time.monotonic() + 10 * PATIENCE
+    while {os.readlink(f"/proc/{pid}/task/{one}/ns/net") for one in os.listdir(f"/proc/{pid}/task")} == {own}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_namespace_that_has_become_another_one_meanwhile_is_looked_at(
     host: Machine, scope: Scope, pays: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = ahead._Helper.__init__
+    former: list[int] = []  # kept open: else the kernel removes what is in them between one look and the next
 
     def overtaken(helper: ahead._Helper, home: int, paths: Sequence[str], whole: frozenset[str]) -> None:
         start(helper, home, paths, whole)
@@ -117,7 +131,8 @@ def test_a_namespace_that_has_become_another_one_meanwhile_is_looked_at(
         assert helper._seen
         for path in helper._seen:
             name = path.rpartition("/")[2]
-            host.run(f"umount {path}")
+            former.append(os.open(path, os.O_RDONLY))
+            host.run(f"umount -l {path}")
             host.run(f"rm {path}")
             host.run(f"ip netns add {name}")
 
@@ -125,6 +140,8 @@ def test_a_namespace_that_has_become_another_one_meanwhile_is_looked_at(
     together = LinuxHost().observe(scope)
     assert not pays
     assert together.state == alone(scope).state
+    for descriptor in former:
+        os.close(descriptor)
 
 
 MANY = """\
