@@ -234,7 +234,9 @@ def _mtu(manifest: Manifest, site: Site, facts: Facts, problems: list[Problem]) 
         for link in (() if _is_own(below, manifest) else facts.links.values())
         if link.owner is None and link.kind != "veth" and link.name != "lo"
     }
-    ends = Counter(end.mtu for link in present.links for end in (link, link.peer) if end and end.mtu)
+    spanned = any(link.kind == "vxlan" for link in present.links)  # what is there leaves room for that
+    had = () if spanned else present.links
+    ends = Counter(end.mtu for link in had for end in (link, link.peer) if end and end.mtu)
     likely = [mtu for mtu in ends if mtu in explained and (limit is None or mtu <= limit)]
     mtu = max(likely, key=lambda mtu: (ends[mtu], mtu == default, mtu), default=default)
     if spec.enable_ipv6 and mtu < IPV6_MTU:

@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import DriverError, HostLacks
 from reconciler.host import Facts, HostLink
 from reconciler.networks import Parent, SandboxRef
-from reconciler.resources import Netns
+from reconciler.resources import Link, Netns
 
 from .allocation import ETH0, FACTS, WLAN0, endpoint, manifest, net, network, problems, settled, standing
 
@@ -52,6 +52,15 @@ def test_an_mtu_that_its_parent_no_longer_has_is_not_kept() -> None:
     before = standing(settled(declared, replace(FACTS, links={"eth0": large})))
     facts = replace(FACTS, links={"eth0": ETH0, "eth1": replace(large, name="eth1", addresses=())})
     assert net(settled(declared, facts, before), "lan").mtu == 1500
+
+
+def test_an_mtu_that_left_room_for_an_overlay_is_not_kept_by_what_is_none_any_more() -> None:
+    facts = replace(FACTS, links={**FACTS.links, "vpn0": replace(ETH0, name="vpn0", mtu=1450, addresses=())})
+    before = standing(settled(manifest([network("front", mtu=1450)], {"web": ["front"]}), facts))
+    declared = manifest([network("front")], {"web": ["front"]})
+    assert net(settled(declared, facts, before), "front").mtu == 1450
+    tunnel = Link("front#vxlan", "vxlan", sandbox="", name="vxfront", mtu=1450, master="front")
+    assert net(settled(declared, facts, {**before, tunnel.key: tunnel}), "front").mtu == 1500
 
 
 def test_a_macvlan_larger_than_its_parent_is_an_error() -> None:
