@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from reconciler import engine
@@ -117,6 +118,7 @@ def test_it_converges_says_what_it_does_and_leaves_the_others_alone(
         assert sorted(one["name"] for one in _json("netns")) == ["theirs"]
 
 
+@pytest.mark.thorough
 @a_dozen
 @given(pair=pairs())
 def test_what_was_chosen_and_written_down_comes_back_after_any_other_manifest(

@@ -84,6 +84,7 @@ def test_whichever_operation_fails_names_are_as_before(manifests: tuple[Manifest
     assert ask("api", "10.21.0.1", "web").values == ("10.20.0.10",)
 
 
+@pytest.mark.thorough
 def test_killed_at_whichever_operation_the_next_run_converges_and_leaves_no_process_behind(
     manifests: tuple[Manifest, Manifest],
 ) -> None:
@@ -102,6 +103,7 @@ def test_killed_at_whichever_operation_the_next_run_converges_and_leaves_no_proc
         engine.converge(before, LinuxHost(), OPTIONS)
 
 
+@pytest.mark.thorough
 def test_killed_at_whichever_operation_destroying_ends_all(manifests: tuple[Manifest, Manifest]) -> None:
     before, after = manifests
     _, mine = about_names(before, after)

@@ -91,6 +91,7 @@ def about_names(words: list[str]) -> list[int]:
     return [at for at, what in enumerate(words) if re.search("resolver|names of|resolv.conf", what)]
 
 
+@pytest.mark.thorough
 def test_whichever_operation_fails_names_are_as_before(lan: Machine) -> None:
     before, after = applied(BEFORE, AFTER)
     words = ways(before, after)
@@ -132,6 +133,7 @@ def test_killed_at_whichever_operation_destroying_ends_all(lan: Machine) -> None
         engine.converge(before, LinuxHost(), OPTIONS)
 
 
+@pytest.mark.thorough
 def test_killed_at_whichever_operation_of_destroying_the_next_run_ends_all(lan: Machine) -> None:
     before, _ = applied(BEFORE, AFTER)
     words: list[str] = []

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +87,7 @@ def _told(known: Situation, places: Mapping[str, str], by_udp: bool) -> dict[tup
     return told
 
 
+@pytest.mark.thorough
 @settings(max_examples=12, phases=(Phase.explicit, Phase.generate))
 @given(sockets=listening)
 def test_its_verdicts_are_what_is_met(sockets: Sockets, new_host: NewHost) -> None:

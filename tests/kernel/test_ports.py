@@ -459,6 +459,7 @@ def manifest(text: str) -> Manifest:
     return load(["-"], {}, io.StringIO(text))
 
 
+@pytest.mark.thorough
 def test_killed_at_any_operation_the_next_run_still_moves_the_flow(host: Machine) -> None:
     outside = host.outside()
     first, second = manifest(shop('["8080:80/udp"]')), manifest(shop("[]", '["8080:80/udp"]'))

@@ -352,6 +352,7 @@ def alive(found: Sequence[Ends]) -> bool:
     return all(is_alive(*one) for one in found)
 
 
+@pytest.mark.thorough
 def test_killed_at_any_operation_the_next_run_has_the_connections_go_on(host: Machine) -> None:
     outside = host.outside()
     first, second = manifest(shop()), manifest(shop("api-1"))

@@ -436,6 +436,7 @@ def process_in(host: Machine, netns: str) -> int:
         return host.start(["sleep", "600"]).pid
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("adding", [True, False], ids=["added", "removed"])
 def test_killed_at_any_operation_the_next_run_finds_every_table(host: Machine, tmp_path: Path, adding: bool) -> None:
     paths = [tmp_path / "without.yaml", tmp_path / "with.yaml"]
