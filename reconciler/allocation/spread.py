@@ -78,10 +78,12 @@ def remarks(networks: Iterable[Network], manifest: Manifest, facts: Facts) -> It
         name for name, (family, value) in others if family == 6 and any(value in one for one in near if one.family == 6)
     ]
     if close:
+        # there may be dots in its name; 1 first, since the kernel makes an address when this changes to 0
+        mode = f"net/ipv6/conf/{link.name}/addr_gen_mode"
         yield (
             f"direct_routing of {listed(wanting, 'and')} does nothing for {listed(close, 'and')}: {link.name} has no"
             " link-local address, by which a router asks for its neighbours, so that packets go in VXLAN;"
-            f" `sysctl -w net/ipv6/conf/{link.name}/addr_gen_mode=0` gives it one"  # there may be dots in its name
+            f" `sysctl -w {mode}=1 {mode}=0` gives it one"
         )
 
 

@@ -28,16 +28,16 @@ TIMEOUT = 10
 
 
 @contextmanager
-def half(home: int, sandboxes: Mapping[str, SandboxRef]) -> Iterator[Ahead]:
+def half(home: int, sandboxes: Mapping[str, SandboxRef]) -> Iterator[Ahead | None]:
     """Have a process look into every second half of the namespaces that have names, those of the scope at first.
 
     `home` is a descriptor of the host's namespace. What is given answers for one that it has looked into: asked by its
-    path, inode and whether the whole is wanted. Where that does not pay, it knows none.
+    path, inode and whether the whole is wanted. None where that does not pay.
     """
     wanted = dict.fromkeys(namespaces.path_of(one.value) for one in sandboxes.values() if one.kind == "netns")
     paths = list(dict.fromkeys((*wanted, *map(namespaces.path_of, namespaces.names()))))
     if not _pays(len(paths)):
-        yield nobody
+        yield None
         return
     helper = _Helper(home, paths[len(paths) // 2 :], frozenset(wanted))
     try:
@@ -52,11 +52,6 @@ def _pays(number: int) -> bool:
     return number >= MANY and len(os.sched_getaffinity(0)) > 1 and threading.active_count() == 1
 
 
-def nobody(path: str, inode: int, whole: bool) -> Look | None:
-    """Answer for none."""
-    return None
-
-
 class _Helper:
     """A process that looks into namespaces; `whole` are those of which the whole is wanted."""
 
@@ -68,7 +63,7 @@ class _Helper:
         self._pipe, end = os.pipe2(os.O_CLOEXEC)
         self._pid = os.fork()
         if self._pid == 0:
-            with suppress(BaseException):
+            with suppress(BaseException):  # or it would go on as if it were this process
                 os.close(self._pipe)
                 seen = namespaces.in_a_thread(lambda: dict(looking.each(paths, home, whole)))  # it does not live there
                 with os.fdopen(end, "wb") as stream:

@@ -110,10 +110,8 @@ class LinuxHost:
         if scope.publishes is not None:
             from . import listeners, translations
 
-            held, led = (
-                listeners.listening(scope.project, scope.publishes),
-                translations.leading(scope.publishes, known),
-            )
+            held = listeners.listening(scope.project, scope.publishes)
+            led = translations.leading(scope.publishes, known)
             known = replace(known, listening=held + led.ports, led=led.maybe, ephemeral=listeners.ephemeral())
         if scope.named:
             from .dns import mounted

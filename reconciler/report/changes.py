@@ -32,8 +32,7 @@ def changes(entries: tuple[Entry, ...], content: Content, view: View) -> Iterato
 
 def _entry(entry: Entry, content: Content, view: View) -> Iterator[str]:
     changes = (entry.head,) if entry.head else entry.changes
-    thing = entry.thing if entry.thing != SERVICES else None
-    place = content.position and next(filter(None, (source(one, content.position, thing) for one in changes)), None)
+    place = content.position and next(filter(None, (source(one, content.position) for one in changes)), None)
     where = view.paint(f"  ({place.file}:{place.line})", DIM) if place else ""
     yield f"  {view.sign(entry.action)} {view.paint(title(entry), COLOURS[entry.action])}{where}"
     for action, line in services.lines(entry, content.names) if entry.thing == SERVICES else details(entry):

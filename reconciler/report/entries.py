@@ -209,12 +209,11 @@ _SAID_AS = {
 }
 
 
-def source(change: Change, position: Callable[..., Position], thing: Thing | None = None) -> Position | None:
-    """Return where the manifest says what the change is for, None for what it says no more or never said. `thing` is
-    what the change's resource is a part of, if that is known."""
+def source(change: Change, position: Callable[..., Position]) -> Position | None:
+    """Return where the manifest says what the change is for, None for what it says no more or never said."""
     if isinstance(change, Delete) and not change.replaced:
         return None
-    thing = thing or thing_of(resource_of(change))
+    thing = thing_of(resource_of(change))
     field = change.fields[0] if isinstance(change, Update) else ""
     match thing:
         case Thing("endpoint", container, network) if field.endswith("mtu") or field.startswith(("options.", "port.")):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from reconciler import engine
+from reconciler.host import ahead
 from reconciler.host.linux import LinuxHost
 from reconciler.manifest.model import Manifest
 from reconciler.plan import Plan
@@ -31,8 +32,12 @@ a_dozen = settings(max_examples=12)
 
 @contextmanager
 def fresh(new_host: NewHost) -> Iterator[tuple[LinuxHost, int]]:
-    """A new isolated host, with others' things in it, and the number of a process in the namespace "theirs"."""
-    with new_host() as machine:
+    """A new isolated host, with others' things in it, and the number of a process in the namespace "theirs".
+
+    A second process looks into half of the sandboxes, as it does where there are many.
+    """
+    with new_host() as machine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ahead, "_pays", lambda number: True)
         make_foreign()
         write_keys()
         process = machine.start(["sh", "-c", "echo there; exec sleep 120"], netns="theirs")

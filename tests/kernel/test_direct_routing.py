@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 import pytest
@@ -93,19 +94,23 @@ def test_a_host_that_moves_behind_a_router_is_sent_to_in_vxlan_from_the_next_run
     assert in_vxlan(host, hosts, "web", "db", underlay) == {"web", "db"}
 
 
+@pytest.mark.parametrize("mode", ["1", "0"], ids=["turned off", "deleted"])
 def test_over_ipv6_a_host_whose_link_has_no_link_local_address_sends_in_vxlan_and_says_what_mends_it(
-    host: Machine, hosts: dict[str, Host]
+    host: Machine, hosts: dict[str, Host], mode: str
 ) -> None:
     one, text = hosts["one"], shop(hosts, 6)
-    one.run("ip addr del fe80::1/64 dev eth0")
+    host.sysctl("net.ipv6.conf.eth0.addr_gen_mode", mode, netns=one.netns)
+    one.run("ip -6 addr flush dev eth0 scope link")
     said = one.netapply("-", stdin=text).stdout
     assert "note: direct_routing of front does nothing for two: eth0 has no link-local address" in said
-    assert "`sysctl -w net/ipv6/conf/eth0/addr_gen_mode=0` gives it one" in said
+    (mend,) = re.findall(r"`sysctl -w (.*)` gives it one", said)
     apply(hosts, text)
     assert in_vxlan(host, hosts, "web", "db", 6) == {"web"}, "what comes back comes as it is"
     assert in_vxlan(host, hosts, "db", "web", 6) == {"web"}
     host.sysctl("net.ipv6.conf.eth0.accept_dad", "0", netns=one.netns)  # which takes a second or two
-    host.sysctl("net.ipv6.conf.eth0.addr_gen_mode", "0", netns=one.netns)
+    for setting in mend.split():
+        name, _, value = setting.partition("=")
+        host.sysctl(name.replace("/", "."), value, netns=one.netns)
     assert "link-local" not in one.netapply("-", stdin=text).stdout
     apply(hosts, text)
     assert in_vxlan(host, hosts, "web", "db", 6) == set()

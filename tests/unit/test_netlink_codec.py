@@ -25,6 +25,7 @@ from reconciler.host.neighbours import NeighbourRow
 from reconciler.host.netlink import Message, Picker, attribute, attributes, nested
 from reconciler.host.rtnetlink import AddressRow, RouteRow
 from reconciler.resources import ROUTE_PROTOCOL
+from tests.pyroute2_messages import encoded
 
 MAC = "02:00:00:00:00:0a"
 
@@ -42,16 +43,6 @@ def flat(message: Mapping[str, Any]) -> dict[str, Any]:
     for name, value, *_ in message.get("attrs", ()):
         fields[name] = flat(value) if isinstance(value, Mapping) else value
     return {name: value for name, value in fields.items() if value not in (0, (), None) or name.isupper()}
-
-
-def encoded(kind: Callable[[], Any], fields: Mapping[str, Any], attrs: list[tuple[str, Any]]) -> bytes:
-    """Encode a message with a message class of pyroute2 and return what follows its header."""
-    message = kind()
-    for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = attrs
-    message.encode()
-    return bytes(message.data[16:])
 
 
 # --- what we encode

@@ -22,22 +22,13 @@ from reconciler.host import kinds, rtnetlink, shaping, vlans, wireguard
 from reconciler.host.shaping import FilterRow, QueueRow
 from reconciler.resources import Option, Wireguard, WireguardPeer
 from reconciler.resources.shaping import ticks
+from tests.pyroute2_messages import encoded
 
 Attributes = list[list[Any]]
 
 INDEX = st.integers(1, 2**31 - 1)
 PORT = st.integers(0, 2**16 - 1)
 MAC = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
-
-
-def encoded(kind: Any, fields: Mapping[str, Any], attrs: Attributes) -> bytes:
-    """Encode a message with a message class of pyroute2 and return what follows its header."""
-    message = kind()
-    for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = attrs
-    message.encode()
-    return bytes(message.data[16:])
 
 
 def nest(*attrs: list[Any]) -> dict[str, Attributes]:
